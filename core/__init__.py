@@ -1,0 +1,1 @@
+"""The vocabulary: no I/O, no MCP, no third-party service."""

@@ -1,0 +1,1 @@
+"""The stages every call passes, one file each, in one visible order."""

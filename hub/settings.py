@@ -1,0 +1,94 @@
+"""The hub's settings: few, each with a safe default.
+
+Read once, in the composition root, from the command's options and from the environment (`QUANTUM_<NAME>`).
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from quantum_suite.core.errors import ConfigurationError
+
+ENV_PREFIX = "QUANTUM_"
+
+
+def _default_data_dir() -> Path:
+    return Path(platformdirs.user_data_dir("quantum-suite", appauthor=False))
+
+
+class Limits(BaseModel):
+    """Bounds on what a client may send and hold."""
+
+    model_config = ConfigDict(frozen=True)
+
+    max_body_bytes: int = Field(default=4 * 1024 * 1024, description="Largest request body or stdio line.")
+    max_header_bytes: int = Field(default=32 * 1024, description="Largest sum of a request's header lines.")
+    max_nesting: int = Field(default=64, description="Deepest nesting of arrays and objects in a message.")
+    max_sessions: int = Field(default=1000, description="Handshake sessions open at once.")
+    session_idle_seconds: float = Field(default=1800, description="A silent handshake session ends after this.")
+    call_deadline_seconds: float = Field(default=600, description="The longest a call may take.")
+    upstream_message_bytes: int = Field(
+        default=16 * 1024 * 1024, description="Largest single message an upstream may send."
+    )
+    calls_per_minute: int = Field(default=6000, description="Calls a principal may make in a minute.")
+    drain_seconds: float = Field(default=10, description="How long shutdown waits for calls in flight.")
+
+
+class HubSettings(BaseModel):
+    """How this hub runs."""
+
+    model_config = ConfigDict(frozen=True)
+
+    host: str = Field(default="127.0.0.1", description="Address to listen on; others than loopback need keys.")
+    port: int = Field(default=8765, ge=0, le=65535, description="Port to listen on; 0 picks a free one.")
+    data_dir: Path = Field(default_factory=_default_data_dir, description="Where keys, audit and scans are kept.")
+    config: Path | None = Field(default=None, description="The mcp.json naming what to front.")
+    workspaces: tuple[Path, ...] = Field(default=(), description="Directories tools may look at.")
+    trust_local: bool = Field(
+        default=True, description="Whether a caller on this machine is trusted without a key."
+    )
+    allowed_hosts: tuple[str, ...] = Field(default=(), description="Host names accepted besides loopback's.")
+    allowed_origins: tuple[str, ...] = Field(default=(), description="Web origins accepted besides loopback's.")
+    log_level: str = Field(default="info", description="debug, info, warning or error.")
+    otlp_endpoint: str | None = Field(default=None, description="OTLP/HTTP endpoint for traces; off when unset.")
+    limits: Limits = Field(default_factory=Limits, description="Bounds on clients and upstreams.")
+
+    @field_validator("workspaces", "allowed_hosts", "allowed_origins", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            separator = os.pathsep if os.pathsep in value else ","
+            return tuple(part for part in value.split(separator) if part)
+        return value
+
+
+def read_settings(
+    options: Mapping[str, Any] | None = None, environ: Mapping[str, str] = os.environ
+) -> HubSettings:
+    """Combine the environment and the command's options (which win); raises ConfigurationError naming the setting.
+
+    Limits are read from `QUANTUM_LIMITS_<NAME>`.
+    """
+    values: dict[str, Any] = {}
+    limits: dict[str, Any] = {}
+    for name in HubSettings.model_fields:
+        if name != "limits" and (text := environ.get(ENV_PREFIX + name.upper())):
+            values[name] = text
+    for name in Limits.model_fields:
+        if text := environ.get(f"{ENV_PREFIX}LIMITS_{name.upper()}"):
+            limits[name] = text
+    if limits:
+        values["limits"] = limits
+    values.update({key: value for key, value in (options or {}).items() if value is not None})
+    try:
+        return HubSettings.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = "_".join(str(part) for part in first["loc"])
+        raise ConfigurationError(
+            f"Setting {where}: {first['msg']}.", f"Check {ENV_PREFIX}{where.upper()}."
+        ) from error

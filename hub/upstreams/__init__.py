@@ -1,0 +1,1 @@
+"""Transports on the servers' side: in process, stdio child, HTTP."""

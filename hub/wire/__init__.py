@@ -1,0 +1,1 @@
+"""Transports on the client's side: Streamable HTTP and stdio, both protocol eras."""

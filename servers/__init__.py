@@ -1,0 +1,1 @@
+"""One package a module: what it offers, as an MCP server."""

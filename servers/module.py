@@ -1,0 +1,38 @@
+"""What a module's package hands to the hub."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mcp.server.mcpserver import MCPServer
+
+from quantum_suite.core.engines import EngineStatus
+from quantum_suite.services.workspaces import Workspaces
+
+
+def _no_engines() -> Sequence[EngineStatus]:
+    return ()
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The shared services a module is built from. The composition root opens and closes them."""
+
+    data_dir: Path
+    """Where the module may keep state, in a folder named after it."""
+    workspaces: Workspaces
+
+
+@dataclass(frozen=True, slots=True)
+class Module:
+    """One module: its MCP server, and the engines it can use (looked up each time it is asked)."""
+
+    server: MCPServer[Any]
+    engines: Callable[[], Sequence[EngineStatus]] = field(default=_no_engines)
+    """Starts no process that takes longer than a version query."""
+
+
+Build = Callable[[Services], Module]
+"""What an entry point of the group `quantum_suite.servers` names. Third parties may also name a callable without
+parameters that returns an `MCPServer`."""

@@ -1,0 +1,1 @@
+"""Shared services, each behind a port."""

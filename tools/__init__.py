@@ -1,0 +1,1 @@
+"""What the servers' tools do, one capability a file."""

@@ -1,0 +1,1 @@
+"""Security scanning: engines behind one port, and the capabilities built on them."""
