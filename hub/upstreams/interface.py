@@ -7,9 +7,11 @@ which link a call takes; a link never does.
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from types import TracebackType
+from typing import Protocol, Self
 
-from quantum_suite.hub.call import Era, Json, Peer
+from quantum_suite.core.principals import Caller
+from quantum_suite.hub.call import CONNECTION_CLOSED, Era, Json, Peer, RpcError
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +23,14 @@ class Hello:
     capabilities: Json
     server_info: Json
     instructions: str | None = None
+
+
+@dataclass(slots=True)
+class Diagnostics:
+    """What is known about an upstream beyond its answers, for inspection."""
+
+    stderr_tail: list[str] = field(default_factory=list)
+    """The last lines its children wrote to stderr, secrets masked; those of children that ended included."""
 
 
 Announce = Callable[[str, Json], Awaitable[None]]
@@ -38,6 +48,19 @@ class LinkKey:
     era: Era
     identity: str
     capabilities: str = "{}"
+
+
+class LinkLost(RpcError):
+    """A request found no answer because the way to the server broke. Never an answer of the server's own.
+
+    `never_processed` says that the server provably did not begin the request, so that repeating it is safe.
+    `session_lost` says that the server forgot the session; `data` is then `{"sessionLost": True}`.
+    """
+
+    def __init__(self, message: str, *, never_processed: bool = False, session_lost: bool = False) -> None:
+        super().__init__(CONNECTION_CLOSED, message, {"sessionLost": True} if session_lost else None)
+        self.never_processed = never_processed
+        self.session_lost = session_lost
 
 
 class Link(Protocol):
@@ -59,7 +82,14 @@ class Link(Protocol):
         ...
 
     async def request(
-        self, method: str, params: Json, peer: Peer, *, headers: dict[str, str] | None = None
+        self,
+        method: str,
+        params: Json,
+        peer: Peer,
+        *,
+        caller: Caller | None = None,
+        headers: dict[str, str] | None = None,
+        request_id: str | int | None = None,
     ) -> Json:
         """Send a request and return its result.
 
@@ -67,11 +97,16 @@ class Link(Protocol):
         and log messages that belong to the request go to `peer.notify`, in order, with the caller's own
         progress token; a question of a handshake-era server goes to `peer.request`. Cancelling the awaiting
         task tells the server (`notifications/cancelled`, or closing the response) and frees the request.
-        `headers` are extra HTTP request headers (`mcp-param-*`); other transports ignore them.
+        Messages that arrive faster than the peer takes them are dropped, progress first; the answer never is.
 
-        Raises `RpcError` with the server's own error; with `CONNECTION_CLOSED` when the link broke before an
-        answer; with `INVALID_REQUEST`-free, bounded text when the server broke the protocol (oversized or
-        undecodable message): `UPSTREAM_UNAVAILABLE`, naming what it did.
+        `caller` reaches the tools of an in-process server (`ctx.request_context.request`); other transports
+        ignore it. `headers` are extra HTTP request headers (`mcp-param-*`); other transports ignore them.
+        `request_id` is the caller's own JSON-RPC id: what a `subscriptions/listen` stream sends carries it as
+        subscription id, whatever id the link used.
+
+        Raises `RpcError` with the server's own error; `LinkLost` when the link broke before an answer; and
+        `RpcError` with `UPSTREAM_UNAVAILABLE` when the server broke the protocol (oversized or undecodable
+        message), in bounded text that names what it did.
         """
         ...
 
@@ -85,24 +120,27 @@ class Link(Protocol):
 
 
 class Connector(Protocol):
-    """Opens links to one upstream over one transport."""
+    """Opens links to one upstream over one transport.
+
+    A context manager: what links share (background tasks, pooled connections, a mounted server's lifespan) lives
+    inside it, and it is entered and left by the same task. Links are closed by their owner, before it is left.
+    """
+
+    async def __aenter__(self) -> Self: ...
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None: ...
 
     async def connect(self, key: LinkKey, announce: Announce) -> Link:
         """Open a link in `key.era`, declaring `key.capabilities` as the client's.
 
         Raises `RpcError` with `UNSUPPORTED_PROTOCOL_VERSION` when the server does not speak the era, and
         `Unavailable` (core.errors) when it cannot be reached or started, saying why and what it printed.
+        Bounded in time; leaves nothing behind when it fails or is cancelled.
         """
         ...
 
-    async def aclose(self) -> None:
-        """Release what links share (connection pool). Links are closed by their owner."""
+    def diagnostics(self) -> Diagnostics:
+        """Return what is known about the upstream beyond its answers."""
         ...
-
-
-@dataclass(slots=True)
-class Diagnostics:
-    """What is known about an upstream beyond its answers, for inspection."""
-
-    stderr_tail: list[str] = field(default_factory=list)
-    """The last lines a child wrote to stderr, secrets masked."""
