@@ -7,8 +7,7 @@ which link a call takes; a link never does.
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol
 
 from quantum_suite.core.principals import Caller
 from quantum_suite.hub.call import CONNECTION_CLOSED, Era, Json, Peer, RpcError
@@ -120,17 +119,7 @@ class Link(Protocol):
 
 
 class Connector(Protocol):
-    """Opens links to one upstream over one transport.
-
-    A context manager: what links share (background tasks, pooled connections, a mounted server's lifespan) lives
-    inside it, and it is entered and left by the same task. Links are closed by their owner, before it is left.
-    """
-
-    async def __aenter__(self) -> Self: ...
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool | None: ...
+    """Opens links to one upstream over one transport."""
 
     async def connect(self, key: LinkKey, announce: Announce) -> Link:
         """Open a link in `key.era`, declaring `key.capabilities` as the client's.
@@ -143,4 +132,11 @@ class Connector(Protocol):
 
     def diagnostics(self) -> Diagnostics:
         """Return what is known about the upstream beyond its answers."""
+        ...
+
+    async def aclose(self) -> None:
+        """Release what links share (connections, background tasks, a mounted server's lifespan). Idempotent.
+
+        Links are closed by their owner, before this.
+        """
         ...
