@@ -24,3 +24,5 @@ class Target:
     idempotent: bool = False
     """The owner says repeating the call with the same arguments changes nothing more."""
     input_schema: dict[str, Any] | None = None
+    mirrors_params: bool = False
+    """Whether the input schema marks parameters that HTTP requests repeat in headers (`x-mcp-header`)."""

@@ -1,0 +1,53 @@
+"""The hub's own server: what it fronts and how that stands, as resources."""
+
+from collections.abc import Callable, Sequence
+
+import orjson
+from mcp.server.mcpserver import MCPServer
+from mcp.server.mcpserver.exceptions import ResourceNotFoundError
+
+from quantum_suite import __version__
+from quantum_suite.core.engines import EngineStatus
+from quantum_suite.hub.status import UpstreamStatus
+
+Statuses = Callable[[], Sequence[UpstreamStatus]]
+Engines = Callable[[], dict[str, list[EngineStatus]]]
+Stderr = Callable[[str], list[str] | None]
+
+
+def build_about(statuses: Statuses, engines: Engines, stderr: Stderr) -> MCPServer[None]:
+    """Return the server named `hub`. Its resources are computed when read."""
+    server: MCPServer[None] = MCPServer("hub", version=__version__)
+
+    @server.resource(
+        "quantum://hub/servers/all",
+        title="Servers behind this endpoint",
+        description="Each server with its state, what it offers, and why it is away if it is.",
+        mime_type="application/json",
+    )
+    def servers() -> str:
+        return orjson.dumps({"servers": [status.model_dump() for status in statuses()]}).decode()
+
+    @server.resource(
+        "quantum://hub/engines/all",
+        title="Engines found on this machine",
+        description="Each engine the servers can use, with its version, or the command that installs it.",
+        mime_type="application/json",
+    )
+    def all_engines() -> str:
+        found = {name: [engine.model_dump() for engine in listed] for name, listed in engines().items()}
+        return orjson.dumps({"engines": found}).decode()
+
+    @server.resource(
+        "quantum://hub/servers/{name}/stderr",
+        title="What a server printed",
+        description="The last lines a server's child process wrote to stderr, secrets masked.",
+        mime_type="text/plain",
+    )
+    def printed(name: str) -> str:
+        lines = stderr(name)
+        if lines is None:
+            raise ResourceNotFoundError(f"No server is called '{name}'.")
+        return "\n".join(lines)
+
+    return server

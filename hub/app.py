@@ -1,0 +1,192 @@
+"""The composition root: settings are read, everything is opened once, and each part is handed what it needs."""
+
+import logging
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import anyio
+
+from quantum_suite.core.engines import EngineStatus
+from quantum_suite.core.errors import SuiteError
+from quantum_suite.core.principals import Principal
+from quantum_suite.hub.about import build_about
+from quantum_suite.hub.access.authenticator import Authenticator
+from quantum_suite.hub.access.authoriser import Authoriser
+from quantum_suite.hub.access.key_verifier import KeyVerifier
+from quantum_suite.hub.access.sqlite_keys import SqliteKeyStore
+from quantum_suite.hub.call import Call, Credentials, Handler, Json, Session, Stage
+from quantum_suite.hub.config import Config, read_config, user_config_path
+from quantum_suite.hub.following import Following
+from quantum_suite.hub.lists import Lists
+from quantum_suite.hub.metrics import Metrics
+from quantum_suite.hub.mounts import Extra, Mounts
+from quantum_suite.hub.pipeline.approval import ApprovalStage
+from quantum_suite.hub.pipeline.audit import AuditStage
+from quantum_suite.hub.pipeline.authenticate import AuthenticateStage
+from quantum_suite.hub.pipeline.authorise import AuthoriseStage
+from quantum_suite.hub.pipeline.cache import CacheStage
+from quantum_suite.hub.pipeline.chain import fold
+from quantum_suite.hub.pipeline.deadline import DeadlineStage
+from quantum_suite.hub.pipeline.errors import as_rpc_error, translate_errors
+from quantum_suite.hub.pipeline.observe import ObserveStage
+from quantum_suite.hub.pipeline.rate_limit import RateLimitStage
+from quantum_suite.hub.registry import Registry
+from quantum_suite.hub.router import Router, session_key
+from quantum_suite.hub.settings import HubSettings
+from quantum_suite.hub.status import UpstreamStatus
+from quantum_suite.hub.subscriptions import Subscriptions
+from quantum_suite.hub.tracing import open_tracer, trace_stage
+from quantum_suite.hub.translation.parking import ParkingLot
+from quantum_suite.hub.upstream import HealthPolicy
+from quantum_suite.hub.watch import watch_config
+from quantum_suite.servers.module import Services
+from quantum_suite.services.audit.jsonl import JsonlAuditLog
+from quantum_suite.services.workspaces import Workspaces
+
+logger = logging.getLogger(__name__)
+
+SETTLE_SECONDS = 1.0
+"""How long a starting hub waits for its upstreams before it answers; slower ones join when they are up."""
+
+
+class Gateway:
+    """A running hub: what the wire talks to, and what people ask about."""
+
+    def __init__(
+        self,
+        answer: Handler,
+        router: Router,
+        registry: Registry,
+        following: Following,
+        authenticator: Authenticator,
+        mounts: Mounts,
+        metrics: Metrics,
+    ) -> None:
+        self._answer = answer
+        self._router = router
+        self._registry = registry
+        self._following = following
+        self._authenticator = authenticator
+        self._mounts = mounts
+        self.metrics = metrics
+
+    async def handle(self, call: Call) -> Json:
+        """Answer one request."""
+        call.target = self._router.resolve(call)
+        return await self._answer(call)
+
+    async def authenticate(self, credentials: Credentials) -> Principal:
+        """Say who is there."""
+        try:
+            return await self._authenticator.authenticate(credentials)
+        except SuiteError as error:
+            raise as_rpc_error(error) from error
+
+    def session_opened(self, session: Session) -> None:
+        """Start telling the session of changes."""
+        self._following.session_opened(session)
+
+    async def session_notified(self, session: Session, method: str, params: Json) -> None:
+        """Pass on what upstreams should know; `notifications/initialized` ends here."""
+        if method == "notifications/initialized":
+            session.initialized = True
+        elif method == "notifications/roots/list_changed":
+            for upstream in self._registry.upstreams():
+                await upstream.notify(session_key(session), method, params)
+
+    async def session_closed(self, session: Session) -> None:
+        """Forget the session."""
+        self._following.session_closed(session)
+
+    def statuses(self) -> list[UpstreamStatus]:
+        """Return how every upstream stands."""
+        return self._registry.statuses()
+
+    def engines(self) -> dict[str, list[EngineStatus]]:
+        """Return the engines each module can use here. Takes as long as their version queries."""
+        return self._mounts.engines()
+
+    def end_streams(self) -> None:
+        """Tell everybody who listens that the hub is going."""
+        self._following.end()
+
+
+@asynccontextmanager
+async def open_hub(
+    settings: HubSettings,
+    *,
+    only: str | None = None,
+    extra: Sequence[Extra] = (),
+    policy: HealthPolicy | None = None,
+) -> AsyncIterator[Gateway]:
+    """Open a hub. `only` mounts one server alone; `extra` servers are mounted in process beside the others.
+
+    Raises ConfigurationError when the settings, the configuration file or a policy cannot be used. Upstreams that
+    cannot be reached are no error: they are reported, and tried again.
+    """
+    settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path, config = _read(settings)
+    services = Services(settings.data_dir, Workspaces(settings.workspaces))
+    mounts = Mounts(services, settings.limits, extra)
+    authenticator = Authenticator(
+        KeyVerifier(SqliteKeyStore(settings.data_dir / "keys.db")), trust_local=settings.trust_local
+    )
+    authoriser = Authoriser(settings.data_dir / "policies")
+    async with AsyncExitStack() as stack:
+        audit_log = stack.enter_context(JsonlAuditLog(settings.data_dir / "audit"))
+        tasks = await stack.enter_async_context(anyio.create_task_group())
+        stack.callback(tasks.cancel_scope.cancel)
+        subscriptions = Subscriptions(lambda: registry.follow_changed())
+        cache = CacheStage()
+
+        registry = Registry(
+            mounts.connect,
+            subscriptions,
+            stale=cache.invalidate,
+            policy=policy,
+            drain_seconds=settings.limits.drain_seconds,
+        )
+        await stack.enter_async_context(registry)
+        parking = await stack.enter_async_context(ParkingLot())
+
+        def readable(principal: Principal, uri: str) -> bool:
+            target = registry.catalogue.resource(uri)
+            return target is not None and authoriser.sees(principal, target)
+
+        following = Following(subscriptions, readable, tasks)
+        router = Router(registry, Lists(authoriser.sees), following, parking)
+        metrics = Metrics(registry.statuses)
+        stages: list[Stage] = [
+            ObserveStage(metrics),
+            AuditStage(audit_log),
+            translate_errors,
+            AuthenticateStage(authenticator),
+            AuthoriseStage(authoriser),
+            RateLimitStage(settings.limits.calls_per_minute),
+            ApprovalStage(authoriser),
+            cache,
+            DeadlineStage(settings.limits.call_deadline_seconds),
+        ]
+        if settings.otlp_endpoint is not None:
+            stages.insert(0, trace_stage(stack.enter_context(open_tracer(settings.otlp_endpoint))))
+        gateway = Gateway(fold(stages, router.handle), router, registry, following, authenticator, mounts, metrics)
+        mounts.add(Extra("hub", build_about(registry.statuses, mounts.engines, registry.stderr_tail), "hub"))
+
+        def apply(config: Config) -> None:
+            registry.apply(mounts.configs(config.upstreams, only))
+
+        registry.apply(mounts.configs(config.upstreams if config else (), only))
+        if path is not None:
+            tasks.start_soon(watch_config, path, apply)
+        await registry.settled(SETTLE_SECONDS)
+        yield gateway
+        gateway.end_streams()
+
+
+def _read(settings: HubSettings) -> tuple[Path | None, Config | None]:
+    """Return the file to watch and its content: the one the settings name, else the person's own if there is one."""
+    if settings.config is not None:
+        return settings.config, read_config(settings.config)
+    own = user_config_path()
+    return (own, read_config(own)) if own.exists() else (None, None)

@@ -1,0 +1,86 @@
+"""The lists a client sees: what its principal may use, in name order, page by page."""
+
+import base64
+import binascii
+from collections.abc import Callable, Mapping
+from typing import Literal
+
+from quantum_suite.core.principals import Principal
+from quantum_suite.hub.call import INVALID_PARAMS, Call, Json, RpcError
+from quantum_suite.hub.catalogue import Catalogue, Entry, TemplateEntry
+from quantum_suite.hub.target import Target
+
+ListMethod = Literal["tools/list", "prompts/list", "resources/list", "resources/templates/list"]
+
+PAGE_SIZE = 200
+TTL_MS = 5_000
+"""Short: a client that does not listen for changes still learns of them soon."""
+
+_KEYS: dict[str, str] = {
+    "tools/list": "tools",
+    "prompts/list": "prompts",
+    "resources/list": "resources",
+    "resources/templates/list": "resourceTemplates",
+}
+
+Sees = Callable[[Principal, Target], bool]
+
+
+class Lists:
+    """Answers the four list methods. Filtered lists are kept per principal until the catalogue changes."""
+
+    def __init__(self, sees: Sees) -> None:
+        self._sees = sees
+        self._revision = -1
+        self._kept: dict[tuple[str, Principal], list[tuple[str, Json]]] = {}
+
+    def answer(self, call: Call, principal: Principal, catalogue: Catalogue, revision: int) -> Json:
+        """Return one page; raises `RpcError` with `INVALID_PARAMS` for a cursor that is not one of ours."""
+        if revision != self._revision:
+            self._revision = revision
+            self._kept.clear()
+        visible = self._kept.get((call.method, principal))
+        if visible is None:
+            visible = self._visible(call.method, principal, catalogue)
+            if len(self._kept) < 256:
+                self._kept[call.method, principal] = visible
+        start = _after(visible, call.params.get("cursor"))
+        page = visible[start : start + PAGE_SIZE]
+        result: Json = {_KEYS[call.method]: [_for_era(shown, call) for _, shown in page]}
+        if start + PAGE_SIZE < len(visible):
+            result["nextCursor"] = base64.urlsafe_b64encode(page[-1][0].encode()).decode()
+        if call.era == "modern":
+            result |= {"resultType": "complete", "ttlMs": TTL_MS, "cacheScope": "private"}
+        return result
+
+    def _visible(self, method: str, principal: Principal, catalogue: Catalogue) -> list[tuple[str, Json]]:
+        entries: Mapping[str, Entry] | Mapping[str, TemplateEntry]
+        match method:
+            case "tools/list":
+                entries = catalogue.tools
+            case "prompts/list":
+                entries = catalogue.prompts
+            case "resources/list":
+                entries = catalogue.resources
+            case _:
+                entries = catalogue.templates
+        return [(n, e.shown) for n, e in entries.items() if e.present and self._sees(principal, e.target)]
+
+
+def _after(visible: list[tuple[str, Json]], cursor: object) -> int:
+    """Return where the page after `cursor` starts. A cursor is the last name sent, so it survives changes."""
+    if cursor is None:
+        return 0
+    try:
+        last = base64.b64decode(str(cursor), altchars=b"-_", validate=True).decode()
+    except (binascii.Error, ValueError):
+        raise RpcError(INVALID_PARAMS, "cursor is not one this server gave out; leave it away to begin.") from None
+    return next((index for index, (name, _) in enumerate(visible) if name > last), len(visible))
+
+
+def _for_era(shown: Json, call: Call) -> Json:
+    """Before 2026-07-28 an output schema had to describe an object."""
+    schema = shown.get("outputSchema")
+    if call.era == "handshake" and isinstance(schema, dict) and schema.get("type") != "object":
+        return {key: value for key, value in shown.items() if key != "outputSchema"}
+    return shown

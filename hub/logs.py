@@ -1,0 +1,52 @@
+"""The hub's log: one JSON object a line on stderr (plain lines on a terminal), secrets masked."""
+
+import logging
+import sys
+from datetime import UTC, datetime
+
+import orjson
+
+from quantum_suite.core.masking import mask_text, mask_value
+
+_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+
+class JsonFormatter(logging.Formatter):
+    """Formats a record as one JSON object; what was given as `extra` becomes fields of it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        line = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": mask_text(record.getMessage()),
+            **{key: mask_value(value) for key, value in vars(record).items() if key not in _STANDARD},
+        }
+        if record.exc_info:
+            line["traceback"] = mask_text(self.formatException(record.exc_info))
+        return orjson.dumps(line, default=str).decode()
+
+
+class PlainFormatter(logging.Formatter):
+    """Formats a record for a person at a terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line, with extra fields behind the message."""
+        fields = {key: value for key, value in vars(record).items() if key not in _STANDARD}
+        tail = "".join(f"  {key}={value}" for key, value in fields.items())
+        when = datetime.fromtimestamp(record.created).strftime("%H:%M:%S")  # noqa: DTZ006 - a terminal shows local time
+        text = f"{when} {record.levelname.lower():7} {record.getMessage()}{tail}"
+        if record.exc_info:
+            text += "\n" + self.formatException(record.exc_info)
+        return mask_text(text)
+
+
+def configure_logging(level: str) -> None:
+    """Send the log to stderr at `level`; stdout belongs to the protocol and to commands' own output."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(PlainFormatter() if sys.stderr.isatty() else JsonFormatter())
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(logging.WARNING)
+    logging.getLogger("quantum_suite").setLevel(level.upper())

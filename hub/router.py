@@ -1,0 +1,301 @@
+"""Finds the upstream that owns a name and carries the call there; answers what is the hub's own to answer.
+
+The last handler of the pipeline: by the time a call comes here it is authenticated and allowed.
+"""
+
+from collections import OrderedDict
+from typing import Any
+
+import orjson
+
+from quantum_suite.core.principals import Caller, Principal
+from quantum_suite.hub import greeting
+from quantum_suite.hub.call import (
+    HEADER_MISMATCH,
+    INTERNAL_ERROR,
+    INVALID_PARAMS,
+    LEGACY_RESOURCE_NOT_FOUND,
+    METHOD_NOT_FOUND,
+    Call,
+    Handler,
+    Json,
+    Peer,
+    RpcError,
+    Session,
+)
+from quantum_suite.hub.envelope import handshake_params, modern_params
+from quantum_suite.hub.following import Following
+from quantum_suite.hub.lists import Lists
+from quantum_suite.hub.registry import Registry
+from quantum_suite.hub.target import Target
+from quantum_suite.hub.translation.answering import answer_inputs
+from quantum_suite.hub.translation.parking import ParkingLot
+from quantum_suite.hub.translation.results import error_for, to_handshake, to_modern
+from quantum_suite.hub.upstream import Upstream
+from quantum_suite.hub.upstreams.interface import LinkKey
+from quantum_suite.hub.wire.param_headers import check_param_headers, param_headers
+
+_LOG_LEVELS = ("debug", "info", "notice", "warning", "error", "critical", "alert", "emergency")
+_QUESTIONS = frozenset({"elicitation", "sampling", "roots"})
+_MAX_LINKS = 10_000
+
+
+class Router:
+    """Routes calls by what the catalogue says."""
+
+    def __init__(self, registry: Registry, lists: Lists, following: Following, parking: ParkingLot) -> None:
+        self._registry = registry
+        self._lists = lists
+        self._following = following
+        self._parking = parking
+        self._linked: OrderedDict[str, str] = OrderedDict()
+        self._own: dict[str, Handler] = {
+            "server/discover": self._discover,
+            "initialize": self._initialize,
+            "ping": self._ping,
+            "tools/list": self._list,
+            "prompts/list": self._list,
+            "resources/list": self._list,
+            "resources/templates/list": self._list,
+            "tools/call": self._call_tool,
+            "prompts/get": self._get_prompt,
+            "resources/read": self._read_resource,
+            "completion/complete": self._complete,
+            "logging/setLevel": self._set_level,
+            "resources/subscribe": following.subscribe,
+            "resources/unsubscribe": following.unsubscribe,
+            "subscriptions/listen": following.listen,
+        }
+
+    # -- before the pipeline ----------------------------------------------------------------------------------
+
+    def resolve(self, call: Call) -> Target | None:
+        """Return what the call's name stands for; None for unknown names and calls without one."""
+        catalogue, params = self._registry.catalogue, call.params
+        match call.method:
+            case "tools/call":
+                entry = catalogue.tools.get(_text(params, "name"))
+                return entry.target if entry else None
+            case "prompts/get":
+                entry = catalogue.prompts.get(_text(params, "name"))
+                return entry.target if entry else None
+            case "resources/read" | "resources/subscribe" | "resources/unsubscribe":
+                return self._resource(_text(params, "uri"))
+            case "completion/complete":
+                return self._completed(params.get("ref"))
+        return None
+
+    def _resource(self, uri: str) -> Target | None:
+        if (target := self._registry.catalogue.resource(uri)) is not None:
+            return target
+        owner = self._linked.get(uri)
+        return Target("resource", uri, owner, uri, read_only=True) if owner is not None else None
+
+    def _completed(self, ref: Any) -> Target | None:
+        if not isinstance(ref, dict):
+            return None
+        catalogue = self._registry.catalogue
+        if ref.get("type") == "ref/prompt":
+            entry = catalogue.prompts.get(_text(ref, "name"))
+            return entry.target if entry else None
+        uri = _text(ref, "uri")
+        template = catalogue.templates.get(uri)
+        return template.target if template is not None else self._resource(uri)
+
+    # -- the pipeline's last handler --------------------------------------------------------------------------
+
+    async def handle(self, call: Call) -> Json:
+        """Answer the call."""
+        own = self._own.get(call.method)
+        if own is None or call.method in (_HANDSHAKE_ONLY if call.era == "modern" else _MODERN_ONLY):
+            raise RpcError(METHOD_NOT_FOUND, f"Method not found: {call.method}")
+        return await own(call)
+
+    async def _discover(self, call: Call) -> Json:
+        return greeting.discover(self._registry.upstreams())
+
+    async def _initialize(self, call: Call) -> Json:
+        return greeting.initialize(call, self._registry.upstreams())
+
+    async def _ping(self, call: Call) -> Json:
+        return {}
+
+    async def _list(self, call: Call) -> Json:
+        return self._lists.answer(call, _principal(call), self._registry.catalogue, self._registry.revision)
+
+    async def _call_tool(self, call: Call) -> Json:
+        name = _required(call.params, "name")
+        if call.target is None:
+            raise RpcError(INVALID_PARAMS, f"Unknown tool: {name}")
+        arguments = call.params.get("arguments")
+        if arguments is not None and not isinstance(arguments, dict):
+            raise RpcError(INVALID_PARAMS, "arguments must be an object.")
+        headers = _tool_headers(call, call.target, arguments or {})
+        result = await self._forward(
+            call, call.target, {**call.params, "name": call.target.upstream_name}, headers
+        )
+        self._remember_links(result, call.target.upstream)
+        return result
+
+    async def _get_prompt(self, call: Call) -> Json:
+        name = _required(call.params, "name")
+        if call.target is None:
+            raise RpcError(INVALID_PARAMS, f"Unknown prompt: {name}")
+        return await self._forward(call, call.target, {**call.params, "name": call.target.upstream_name})
+
+    async def _read_resource(self, call: Call) -> Json:
+        uri = _required(call.params, "uri")
+        if call.target is None:
+            raise missing_resource(call, uri)
+        return await self._forward(call, call.target, call.params)
+
+    async def _complete(self, call: Call) -> Json:
+        if call.target is None:
+            raise RpcError(INVALID_PARAMS, "ref names no prompt or resource template of this server.")
+        params = call.params
+        if call.target.kind == "prompt":
+            params = {**params, "ref": {**params["ref"], "name": call.target.upstream_name}}
+        return await self._forward(call, call.target, params)
+
+    async def _set_level(self, call: Call) -> Json:
+        level = call.params.get("level")
+        if level not in _LOG_LEVELS:
+            raise RpcError(INVALID_PARAMS, f"level must be one of: {', '.join(_LOG_LEVELS)}.")
+        if call.session is not None:
+            call.session.log_level = str(level)
+            for upstream in self._registry.upstreams():
+                await upstream.set_log_level(session_key(call.session), str(level))
+        return {}
+
+    # -- carrying ---------------------------------------------------------------------------------------------
+
+    async def _forward(
+        self, call: Call, target: Target, params: Json, headers: dict[str, str] | None = None
+    ) -> Json:
+        upstream = self._registry.get(target.upstream)
+        if upstream is None:
+            raise RpcError(INVALID_PARAMS, f"'{target.name}' is no longer offered.")
+        try:
+            if call.era == "modern":
+                return await self._from_modern(call, target, upstream, params, headers)
+            return await self._from_handshake(call, target, upstream, params, headers)
+        except RpcError as error:
+            raise error_for(call.era, call.method, error) from None
+
+    async def _from_modern(
+        self, call: Call, target: Target, upstream: Upstream, params: Json, headers: dict[str, str] | None
+    ) -> Json:
+        principal = _principal(call)
+        caller = Caller(principal, call.id)
+        if await upstream.speaks("modern"):
+            key = LinkKey("modern", upstream.identity(principal.id))
+            return await upstream.request(
+                key, call.method, params, call.peer, repeatable=_repeatable(target), caller=caller, headers=headers
+            )
+        key = LinkKey("handshake", principal.id, _canonical(call.client_capabilities))
+
+        async def start(peer: Peer) -> Json:
+            return await upstream.request(
+                key, call.method, handshake_params(params), peer, repeatable=_repeatable(target), caller=caller
+            )
+
+        asks = bool(_QUESTIONS & call.client_capabilities.keys())
+        result = await (self._parking.carry(call, start) if asks else start(call.peer))
+        if result.get("resultType") == "input_required":
+            return result
+        return to_modern(call.method, result, upstream.hello.server_info if upstream.hello else {})
+
+    async def _from_handshake(
+        self, call: Call, target: Target, upstream: Upstream, params: Json, headers: dict[str, str] | None
+    ) -> Json:
+        principal = _principal(call)
+        caller = Caller(principal, call.id)
+        if await upstream.speaks("handshake"):
+            key = LinkKey("handshake", principal.id, _canonical(call.client_capabilities))
+            if call.session is not None and call.session.log_level is not None:
+                await upstream.set_log_level(key, call.session.log_level)
+            return await upstream.request(
+                key, call.method, params, call.peer, repeatable=_repeatable(target), caller=caller
+            )
+        key = LinkKey("modern", upstream.identity(principal.id))
+
+        async def send(attempt: Json) -> Json:
+            return await upstream.request(
+                key,
+                call.method,
+                attempt,
+                call.peer,
+                repeatable=_repeatable(target),
+                caller=caller,
+                headers=headers,
+            )
+
+        return to_handshake(await answer_inputs(send, modern_params(call, params), call.peer))
+
+    def _remember_links(self, result: Json, upstream: str) -> None:
+        """Note which upstream a resource link came from: such resources need not be listed (MCP, tools page)."""
+        content = result.get("content")
+        for block in content if isinstance(content, list) else ():
+            if (
+                isinstance(block, dict)
+                and block.get("type") == "resource_link"
+                and isinstance(block.get("uri"), str)
+            ):
+                self._linked.setdefault(block["uri"], upstream)
+                if len(self._linked) > _MAX_LINKS:
+                    self._linked.popitem(last=False)
+
+
+_HANDSHAKE_ONLY = frozenset(
+    {"initialize", "ping", "logging/setLevel", "resources/subscribe", "resources/unsubscribe"}
+)
+_MODERN_ONLY = frozenset({"server/discover", "subscriptions/listen"})
+
+
+def session_key(session: Session) -> LinkKey:
+    """Return the key of the links that calls on this session take to handshake servers."""
+    return LinkKey("handshake", session.principal.id, _canonical(session.capabilities))
+
+
+def missing_resource(call: Call, uri: str) -> RpcError:
+    """Return the error for a resource nobody offers, with the code of the call's era."""
+    code = INVALID_PARAMS if call.era == "modern" else LEGACY_RESOURCE_NOT_FOUND
+    return RpcError(code, f"Resource not found: {uri}", {"uri": uri})
+
+
+def _tool_headers(call: Call, target: Target, arguments: Json) -> dict[str, str] | None:
+    """Check the call's `Mcp-Param-*` headers, and return those the upstream needs (2026-07-28, custom headers)."""
+    schema = target.input_schema
+    if not target.mirrors_params or schema is None:
+        return None
+    if call.era == "modern" and call.credentials.transport == "http":
+        problem = check_param_headers(schema, arguments, call.headers)
+        if problem is not None:
+            raise RpcError(HEADER_MISMATCH, problem)
+    return param_headers(schema, arguments)
+
+
+def _repeatable(target: Target) -> bool:
+    return target.read_only or target.idempotent
+
+
+def _canonical(capabilities: Json) -> str:
+    return orjson.dumps(capabilities, option=orjson.OPT_SORT_KEYS).decode()
+
+
+def _text(params: Json, key: str) -> str:
+    value = params.get(key)
+    return value if isinstance(value, str) else ""
+
+
+def _required(params: Json, key: str) -> str:
+    value = params.get(key)
+    if not isinstance(value, str) or not value:
+        raise RpcError(INVALID_PARAMS, f"params.{key} must be a non-empty string.")
+    return value
+
+
+def _principal(call: Call) -> Principal:
+    if call.principal is None:
+        raise RpcError(INTERNAL_ERROR, "The call reached the router without a principal.")
+    return call.principal

@@ -1,0 +1,112 @@
+"""Runs a hub on a transport until it is told to stop."""
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from ipaddress import ip_address
+
+import anyio.to_thread
+import orjson
+
+from quantum_suite.core.engines import EngineStatus
+from quantum_suite.core.errors import ConfigurationError
+from quantum_suite.hub.access.sqlite_keys import SqliteKeyStore
+from quantum_suite.hub.app import Gateway, open_hub
+from quantum_suite.hub.logs import configure_logging
+from quantum_suite.hub.metrics import CONTENT_TYPE
+from quantum_suite.hub.mounts import Extra
+from quantum_suite.hub.settings import HubSettings
+from quantum_suite.hub.status import UpstreamStatus
+from quantum_suite.hub.wire.asgi import HubApp
+from quantum_suite.hub.wire.server import run_http
+from quantum_suite.hub.wire.stdio import serve_stdio as run_stdio
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """What a person wants to know once the hub listens."""
+
+    url: str
+    upstreams: list[UpstreamStatus]
+    engines: dict[str, list[EngineStatus]]
+
+
+Page = Callable[[], Awaitable[tuple[int, str, bytes]]]
+
+
+async def serve_http(
+    settings: HubSettings,
+    *,
+    only: str | None = None,
+    on_ready: Callable[[Started], None] | None = None,
+    extra: Sequence[Extra] = (),
+) -> None:
+    """Serve Streamable HTTP at `/mcp` until SIGINT or SIGTERM, then drain.
+
+    `on_ready` is called once, when the hub listens and its engines were looked up. Raises ConfigurationError when
+    the settings cannot be used: a port that is taken, or an address others can reach while nobody has a key.
+    """
+    configure_logging(settings.log_level)
+    check_exposure(settings)
+    async with open_hub(settings, only=only, extra=extra) as gateway, anyio.create_task_group() as tasks:
+        app = HubApp(gateway, settings, routes=_pages(gateway))
+
+        async def announce(host: str, port: int) -> None:
+            engines = await anyio.to_thread.run_sync(gateway.engines)
+            if on_ready is not None:
+                on_ready(Started(f"http://{_in_url(host)}:{port}/mcp", gateway.statuses(), engines))
+
+        await run_http(app, settings, on_listening=lambda host, port: tasks.start_soon(announce, host, port))
+        tasks.cancel_scope.cancel()
+
+
+async def serve_stdio(settings: HubSettings, *, only: str | None = None) -> None:
+    """Serve the process's own stdin and stdout until stdin ends."""
+    configure_logging(settings.log_level)
+    async with open_hub(settings, only=only) as gateway:
+        await run_stdio(gateway, settings)
+
+
+def check_exposure(settings: HubSettings) -> None:
+    """Refuse an address others can reach unless callers have to prove who they are.
+
+    Raises ConfigurationError. Behind a proxy on this machine every caller looks local, so local trust must be off
+    there too; the hub cannot see that, the documentation says it.
+    """
+    if is_loopback(settings.host):
+        return
+    if not any(key.active for key in SqliteKeyStore(settings.data_dir / "keys.db").list()):
+        raise ConfigurationError(
+            f"Refusing to listen on {settings.host}: others can reach it, and there is no API key.",
+            "Make one with `quantum keys create NAME --role operator`, or listen on 127.0.0.1.",
+        )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach the address."""
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def _pages(gateway: Gateway) -> Mapping[str, Page]:
+    async def alive() -> tuple[int, str, bytes]:
+        return 200, "application/json", b'{"status":"ok"}'
+
+    async def ready() -> tuple[int, str, bytes]:
+        states = {status.name: status.state for status in gateway.statuses()}
+        return 200, "application/json", orjson.dumps({"status": "ready", "upstreams": states})
+
+    async def metrics() -> tuple[int, str, bytes]:
+        return 200, CONTENT_TYPE, gateway.metrics.render()
+
+    return {"/healthz": alive, "/readyz": ready, "/metrics": metrics}
+
+
+def _in_url(host: str) -> str:
+    return f"[{host}]" if ":" in host else host

@@ -1,0 +1,1 @@
+"""Protocol translation, for the calls whose client and server speak different eras."""

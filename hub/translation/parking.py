@@ -1,0 +1,189 @@
+"""A modern client calls a tool of a handshake server: the server's questions become an `InputRequiredResult`.
+
+The server's call stays open here while the client fetches the answers: the request is parked under an unguessable
+token, given to the client as `requestState`. A parked call belongs to its principal and to the very same request; it
+expires, and then the server's call is cancelled.
+"""
+
+import hashlib
+import secrets
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from types import TracebackType
+
+import anyio
+import orjson
+from anyio.abc import TaskGroup
+
+from quantum_suite.hub.call import (
+    CONNECTION_CLOSED,
+    INVALID_PARAMS,
+    MISSING_CLIENT_CAPABILITY,
+    UPSTREAM_UNAVAILABLE,
+    Call,
+    Json,
+    Peer,
+    RpcError,
+)
+
+Start = Callable[[Peer], Awaitable[Json]]
+"""Carries out the call, asking its questions of the peer it is given."""
+
+_NEEDS = {"elicitation/create": "elicitation", "sampling/createMessage": "sampling", "roots/list": "roots"}
+
+
+@dataclass(slots=True)
+class _Question:
+    method: str
+    params: Json
+    answered: anyio.Event = field(default_factory=anyio.Event)
+    answer: Json | None = None
+
+
+@dataclass(slots=True, eq=False)
+class _Parked:
+    """One open call of a handshake server, and the client request it is attached to, if any."""
+
+    owner: str
+    fingerprint: str
+    capabilities: Json
+    peer: Peer | None
+    scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
+    questions: dict[str, _Question] = field(default_factory=dict)
+    result: Json | None = None
+    error: BaseException | None = None
+    news: anyio.Event = field(default_factory=anyio.Event)
+    """Set when there is a question, a result or an error."""
+    resumed: anyio.Event = field(default_factory=anyio.Event)
+    """Set when a client came back for it."""
+    asked: int = 0
+
+    async def notify(self, method: str, params: Json) -> None:
+        """Pass on to whoever is attached; between two requests nobody is."""
+        if self.peer is not None:
+            await self.peer.notify(method, params)
+
+    async def request(self, method: str, params: Json) -> Json:
+        """Put a question and wait for its answer."""
+        needed = _NEEDS.get(method)
+        if needed is None or needed not in self.capabilities:
+            raise RpcError(MISSING_CLIENT_CAPABILITY, f"The client cannot answer {method}.")
+        self.asked += 1
+        question = _Question(method, params)
+        self.questions[f"question-{self.asked}"] = question
+        self.news.set()
+        await question.answered.wait()
+        if question.answer is None:
+            raise RpcError(CONNECTION_CLOSED, f"{method} was not answered.")
+        return question.answer
+
+
+class ParkingLot:
+    """The calls of handshake servers that wait for a modern client's answers. Use as an async context manager."""
+
+    def __init__(self, *, expiry_seconds: float = 300, max_parked: int = 500) -> None:
+        self._expiry_seconds = expiry_seconds
+        self._max_parked = max_parked
+        self._waiting: dict[str, _Parked] = {}
+        self._tasks: TaskGroup | None = None
+
+    async def __aenter__(self) -> "ParkingLot":
+        self._tasks = anyio.create_task_group()
+        await self._tasks.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        if self._tasks is None:
+            return None
+        self._tasks.cancel_scope.cancel()
+        return await self._tasks.__aexit__(None, None, None)
+
+    async def carry(self, call: Call, start: Start) -> Json:
+        """Carry out `call`, or go on with the one its `requestState` names.
+
+        Returns the result, or an `InputRequiredResult` when the server asks something. Raises `RpcError` with
+        `INVALID_PARAMS` for a state that is unknown, expired or somebody else's.
+        """
+        state = call.params.get("requestState")
+        parked = self._start(call, start) if state is None else self._resume(call, state)
+        parked.peer = call.peer
+        try:
+            await parked.news.wait()
+        except BaseException:
+            parked.scope.cancel()
+            raise
+        finally:
+            parked.peer = None
+        if parked.error is not None:
+            raise parked.error
+        if parked.result is not None:
+            return parked.result
+        return self._park(parked)
+
+    def _start(self, call: Call, start: Start) -> _Parked:
+        if self._tasks is None:
+            raise RuntimeError("The parking lot is not open.")
+        parked = _Parked(_owner(call), _fingerprint(call), call.client_capabilities, call.peer)
+        self._tasks.start_soon(self._run, parked, start)
+        return parked
+
+    async def _run(self, parked: _Parked, start: Start) -> None:
+        with parked.scope:
+            try:
+                parked.result = await start(parked)
+            except Exception as error:
+                parked.error = error
+            parked.news.set()
+        if parked.scope.cancel_called and parked.result is None:
+            parked.error = parked.error or RpcError(CONNECTION_CLOSED, "The call was cancelled.")
+            parked.news.set()
+
+    def _park(self, parked: _Parked) -> Json:
+        if len(self._waiting) >= self._max_parked:
+            parked.scope.cancel()
+            raise RpcError(UPSTREAM_UNAVAILABLE, "Too many calls wait for input already; answer those first.")
+        parked.news = anyio.Event()
+        parked.resumed = anyio.Event()
+        token = secrets.token_urlsafe(24)
+        self._waiting[token] = parked
+        if self._tasks is not None:
+            self._tasks.start_soon(self._expire, token, parked)
+        requests = {key: {"method": q.method, "params": q.params} for key, q in parked.questions.items()}
+        return {"resultType": "input_required", "inputRequests": requests, "requestState": token}
+
+    def _resume(self, call: Call, state: object) -> _Parked:
+        parked = self._waiting.get(state) if isinstance(state, str) else None
+        if parked is None or parked.owner != _owner(call) or parked.fingerprint != _fingerprint(call):
+            raise RpcError(
+                INVALID_PARAMS,
+                "requestState is unknown, expired or belongs to another request. Call again without it.",
+            )
+        del self._waiting[str(state)]
+        parked.resumed.set()
+        answers = call.params.get("inputResponses")
+        answers = answers if isinstance(answers, dict) else {}
+        for key in [key for key in parked.questions if isinstance(answers.get(key), dict)]:
+            question = parked.questions.pop(key)
+            question.answer = answers[key]
+            question.answered.set()
+        if parked.questions:
+            parked.news.set()  # some answers are missing: ask for those again
+        return parked
+
+    async def _expire(self, token: str, parked: _Parked) -> None:
+        with anyio.move_on_after(self._expiry_seconds):
+            await parked.resumed.wait()
+            return
+        del self._waiting[token]
+        parked.scope.cancel()
+
+
+def _owner(call: Call) -> str:
+    return call.principal.id if call.principal is not None else ""
+
+
+def _fingerprint(call: Call) -> str:
+    salient = {k: v for k, v in call.params.items() if k not in ("_meta", "inputResponses", "requestState")}
+    return hashlib.sha256(orjson.dumps([call.method, salient], option=orjson.OPT_SORT_KEYS)).hexdigest()

@@ -1,0 +1,107 @@
+"""Names are stable, collisions are refused and named, and nothing is redirected."""
+
+from typing import Any
+
+from quantum_suite.hub.catalogue import Claim, build_catalogue
+from quantum_suite.hub.offer import Offer
+
+
+def tool(name: str, **more: Any) -> dict[str, Any]:
+    return {"name": name, "inputSchema": {"type": "object"}, **more}
+
+
+def claim(upstream: str, *names: str, prefix: str | None = None, present: bool = True) -> Claim:
+    return Claim(upstream, upstream if prefix is None else prefix, Offer(tools=tuple(map(tool, names))), present)
+
+
+def test_a_tool_is_named_after_its_server_then_itself() -> None:
+    catalogue = build_catalogue([claim("git", "log")])
+    assert list(catalogue.tools) == ["git_log"]
+    assert catalogue.tools["git_log"].shown["name"] == "git_log"
+    assert catalogue.tools["git_log"].target.upstream_name == "log"
+
+
+def test_an_empty_prefix_leaves_names_as_they_are() -> None:
+    assert list(build_catalogue([claim("git", "log", prefix="")]).tools) == ["log"]
+
+
+def test_names_do_not_depend_on_who_else_is_there() -> None:
+    alone = build_catalogue([claim("b", "x", "y")])
+    together = build_catalogue([claim("a", "x"), claim("b", "x", "y"), claim("c", "y")])
+    assert set(alone.tools) <= set(together.tools)
+
+
+def test_lists_are_in_name_order_whatever_the_order_of_servers() -> None:
+    one = build_catalogue([claim("b", "z", "a"), claim("a", "k")])
+    other = build_catalogue([claim("a", "k"), claim("b", "a", "z")])
+    assert list(one.tools) == list(other.tools) == ["a_k", "b_a", "b_z"]
+
+
+def test_the_second_claim_to_a_name_is_refused_and_reported() -> None:
+    catalogue = build_catalogue([claim("a", "b_c"), claim("a_b", "c", "d")])
+    assert catalogue.tools["a_b_c"].target.upstream == "a"
+    assert catalogue.refused == {"a_b": ("a_b_c",)}
+    assert catalogue.tools["a_b_d"].target.upstream == "a_b"
+
+
+def test_a_name_stays_with_its_owner_when_an_earlier_server_arrives_late() -> None:
+    before = build_catalogue([claim("first", prefix="x"), claim("second", "t", prefix="x")])
+    after = build_catalogue([claim("first", "t", prefix="x"), claim("second", "t", prefix="x")], before)
+    assert after.tools["x_t"].target.upstream == "second"
+    assert after.refused == {"first": ("x_t",)}
+
+
+def test_a_name_is_withdrawn_but_not_handed_on_while_its_owner_is_away() -> None:
+    both = [claim("first", "t", prefix="x"), claim("second", "t", prefix="x")]
+    before = build_catalogue(both)
+    after = build_catalogue([claim("first", "t", prefix="x", present=False), both[1]], before)
+    assert after.tools["x_t"].target.upstream == "first"
+    assert not after.tools["x_t"].present
+
+
+def test_a_name_is_free_again_once_its_owner_is_no_longer_configured() -> None:
+    before = build_catalogue([claim("first", "t", prefix="x"), claim("second", "t", prefix="x")])
+    after = build_catalogue([claim("second", "t", prefix="x")], before)
+    assert after.tools["x_t"].target.upstream == "second"
+    assert after.refused == {}
+
+
+def test_annotations_left_out_mean_the_protocols_defaults() -> None:
+    catalogue = build_catalogue([Claim("s", "s", Offer(tools=(tool("plain"),)))])
+    target = catalogue.tools["s_plain"].target
+    assert (target.read_only, target.destructive, target.idempotent) == (False, True, False)
+
+
+def test_a_read_only_tool_is_neither_destructive_nor_unsafe_to_repeat() -> None:
+    offer = Offer(tools=(tool("look", annotations={"readOnlyHint": True, "destructiveHint": True}),))
+    target = build_catalogue([Claim("s", "s", offer)]).tools["s_look"].target
+    assert (target.read_only, target.destructive, target.idempotent) == (True, False, True)
+
+
+def test_a_resource_keeps_its_uri_and_a_template_catches_the_rest() -> None:
+    offer = Offer(
+        resources=({"uri": "notes://today", "name": "today"},),
+        templates=({"uriTemplate": "notes://{day}", "name": "a day"},),
+    )
+    catalogue = build_catalogue([Claim("notes", "notes", offer)])
+    listed, matched = catalogue.resource("notes://today"), catalogue.resource("notes://monday")
+    assert listed is not None
+    assert matched is not None
+    assert matched.upstream == "notes"
+    assert matched.name == "notes://monday"
+    assert catalogue.resource("other://monday") is None
+
+
+def test_a_template_that_cannot_be_parsed_is_listed_but_matches_nothing() -> None:
+    offer = Offer(templates=({"uriTemplate": "notes://{", "name": "broken"},))
+    catalogue = build_catalogue([Claim("notes", "notes", offer)])
+    assert list(catalogue.templates) == ["notes://{"]
+    assert catalogue.resource("notes://x") is None
+
+
+def test_parameters_mirrored_in_headers_are_noticed() -> None:
+    schema = {"type": "object", "properties": {"region": {"type": "string", "x-mcp-header": "Region"}}}
+    offer = Offer(tools=(tool("plain"), {"name": "sql", "inputSchema": schema}))
+    catalogue = build_catalogue([Claim("db", "db", offer)])
+    assert catalogue.tools["db_sql"].target.mirrors_params
+    assert not catalogue.tools["db_plain"].target.mirrors_params
