@@ -356,10 +356,9 @@ class Upstream:
 
     def hub_key(self, era: Era) -> LinkKey:
         """Return the key of the link the hub itself uses: for lists, checks and following changes."""
-        if era == "handshake":
-            return LinkKey("handshake", "hub")
-        own = self.config.credentials and not self.config.headers
-        return LinkKey("modern", next(iter(self.config.credentials)) if own else "shared")
+        if self.config.credentials and not self.config.headers:
+            return LinkKey(era, next(iter(self.config.credentials)))
+        return LinkKey(era, "shared" if era == "modern" else "hub")
 
     async def _prepare(self, key: LinkKey, link: Link) -> None:
         """Bring a fresh handshake session to the state its predecessor had."""
