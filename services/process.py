@@ -263,6 +263,9 @@ class _Process:
                 self.signal_group(signal.SIGKILL)
                 await self._group_gone(grace_seconds)
             await self._wait_exit(grace_seconds)
+            # Its last words are in the pipes; only somebody who left the group could still hold them open.
+            with anyio.move_on_after(_DRAIN_SECONDS):
+                await self.pipes.pipes_closed.wait()
             self.transport.close()
             await self._dismiss_guard()
 

@@ -81,7 +81,8 @@ class Host(Generic[T]):
         finally:
             self._group = None
             if not opened.done():
-                opened.cancel()
+                opened.set_exception(RuntimeError("It was closed while it was opened."))
+                opened.exception()
 
 
 def _succeeded(future: asyncio.Future[T]) -> bool:
