@@ -3,12 +3,19 @@
 import logging
 import sys
 from datetime import UTC, datetime
+from typing import Any
 
 import orjson
 
 from quantum_suite.core.masking import mask_text, mask_value
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+
+def _fields(record: logging.LogRecord) -> dict[str, Any]:
+    """Return what was given as `extra`, masked by name and by shape."""
+    masked: dict[str, Any] = mask_value({key: value for key, value in vars(record).items() if key not in _STANDARD})
+    return masked
 
 
 class JsonFormatter(logging.Formatter):
@@ -21,7 +28,7 @@ class JsonFormatter(logging.Formatter):
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": mask_text(record.getMessage()),
-            **{key: mask_value(value) for key, value in vars(record).items() if key not in _STANDARD},
+            **_fields(record),
         }
         if record.exc_info:
             line["traceback"] = mask_text(self.formatException(record.exc_info))
@@ -33,8 +40,7 @@ class PlainFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line, with extra fields behind the message."""
-        fields = {key: value for key, value in vars(record).items() if key not in _STANDARD}
-        tail = "".join(f"  {key}={value}" for key, value in fields.items())
+        tail = "".join(f"  {key}={value}" for key, value in _fields(record).items())
         when = datetime.fromtimestamp(record.created).strftime("%H:%M:%S")  # noqa: DTZ006 - a terminal shows local time
         text = f"{when} {record.levelname.lower():7} {record.getMessage()}{tail}"
         if record.exc_info:
