@@ -57,6 +57,11 @@ class HubSettings(BaseModel):
     otlp_endpoint: str | None = Field(default=None, description="OTLP/HTTP endpoint for traces; off when unset.")
     limits: Limits = Field(default_factory=Limits, description="Bounds on clients and upstreams.")
 
+    @property
+    def keys_file(self) -> Path:
+        """Where API keys are kept: the hub and `quantum keys` open the same file."""
+        return self.data_dir / "keys.db"
+
     @field_validator("workspaces", "allowed_hosts", "allowed_origins", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:

@@ -1,0 +1,71 @@
+"""Where the `quantum` command starts, and where every error ends as a sentence."""
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import NoReturn
+
+import typer
+
+from quantum_suite.core.errors import SuiteError
+from quantum_suite.hub.cli.commands import asking, managing, serving
+from quantum_suite.hub.cli.console import say, write_json, write_line
+from quantum_suite.hub.cli.exits import ExitCode, code_of, leaves
+
+EPILOG = "\b\nExit codes:\n" + "\n".join(f"  {code.value:>3}  {code.meaning}" for code in ExitCode)
+
+
+def build_app() -> typer.Typer:
+    """Return the command with all its subcommands, in the order a newcomer meets them."""
+    app = typer.Typer(
+        name="quantum",
+        help="One MCP endpoint from which an AI assistant drives a whole DevSecOps platform.",
+        epilog=EPILOG,
+        no_args_is_help=True,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    )
+    serving.declare(app)
+    managing.declare_connect(app)
+    asking.declare(app)
+    managing.declare(app)
+    app.command()(version)
+    return app
+
+
+def version(as_json: bool = typer.Option(False, "--json", help="Answer as JSON.")) -> None:
+    """Show the version of the suite and of Python."""
+    import platform
+
+    from quantum_suite import __version__
+
+    if as_json:
+        write_json({"version": __version__, "python": platform.python_version(), "platform": sys.platform})
+    else:
+        write_line(f"quantum-suite {__version__} (Python {platform.python_version()}, {sys.platform})")
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command and leave with its exit code; nothing but `QUANTUM_DEBUG=1` shows a traceback."""
+    try:
+        build_app()(args=arguments, prog_name="quantum")
+    except Exception as error:
+        if os.environ.get("QUANTUM_DEBUG"):
+            traceback.print_exception(error)
+        sys.exit(_report(error))
+    sys.exit(ExitCode.OK)
+
+
+def _report(error: Exception) -> ExitCode:
+    causes = list(leaves(error))
+    for cause in causes:
+        if isinstance(cause, SuiteError):
+            say(f"Error: {cause.message}")
+            if cause.hint:
+                say(f"  {cause.hint}")
+            return code_of(cause)
+    say(f"Error: this should not have happened ({type(causes[0]).__name__}: {causes[0]}).")
+    say("  Please report it; QUANTUM_DEBUG=1 before the command shows where it came from.")
+    return ExitCode.FAILED

@@ -1,0 +1,29 @@
+"""Starting a hub for `up`, `serve` and `stdio`."""
+
+import sys
+
+from quantum_suite.hub.cli.announcing import announce, announcement_json
+from quantum_suite.hub.cli.console import write_line
+from quantum_suite.hub.cli.exits import ExitCode
+from quantum_suite.hub.serve import Started, serve_http, serve_stdio
+from quantum_suite.hub.settings import HubSettings
+
+
+async def start_http(settings: HubSettings, only: str | None, as_json: bool) -> ExitCode:
+    """Serve over HTTP until told to stop; the announcement is one line of JSON with `as_json`."""
+
+    def ready(started: Started) -> None:
+        if as_json:
+            write_line(announcement_json(started))
+        else:
+            announce(started, settings)
+        sys.stdout.flush()
+
+    await serve_http(settings, only=only, on_ready=ready)
+    return ExitCode.OK
+
+
+async def start_stdio(settings: HubSettings, only: str | None) -> ExitCode:
+    """Serve over stdin and stdout until stdin ends."""
+    await serve_stdio(settings, only=only)
+    return ExitCode.OK
