@@ -14,7 +14,8 @@ _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", 
 
 def _fields(record: logging.LogRecord) -> dict[str, Any]:
     """Return what was given as `extra`, masked by name and by shape."""
-    masked: dict[str, Any] = mask_value({key: value for key, value in vars(record).items() if key not in _STANDARD})
+    given = {key: value for key, value in vars(record).items() if key not in _STANDARD}
+    masked: dict[str, Any] = mask_value(given)
     return masked
 
 
@@ -41,7 +42,7 @@ class PlainFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Return the line, with extra fields behind the message."""
         tail = "".join(f"  {key}={value}" for key, value in _fields(record).items())
-        when = datetime.fromtimestamp(record.created).strftime("%H:%M:%S")  # noqa: DTZ006 - a terminal shows local time
+        when = datetime.fromtimestamp(record.created).strftime("%H:%M:%S")  # local time
         text = f"{when} {record.levelname.lower():7} {record.getMessage()}{tail}"
         if record.exc_info:
             text += "\n" + self.formatException(record.exc_info)
