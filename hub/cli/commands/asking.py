@@ -45,7 +45,7 @@ def call(
     tool: Annotated[str, typer.Argument(metavar="TOOL", help="The tool, e.g. qsecure_scan_repository.")],
     arguments: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[KEY=VALUE]...", help="Its arguments; lists as a,b or as JSON."),
+        typer.Argument(metavar="KEY=VALUE", help="Its arguments; lists as a,b or as JSON."),
     ] = None,
     as_object: Annotated[
         str | None,

@@ -29,7 +29,9 @@ def declare(app: typer.Typer) -> None:
 
 
 def connect(
-    assistant: Annotated[AssistantName, typer.Argument(help="The assistant to attach.", show_default=False)],
+    assistant: Annotated[
+        AssistantName, typer.Argument(metavar="ASSISTANT", help="The assistant to attach.", show_default=False)
+    ],
     scope: Annotated[Scope, typer.Option("--scope", help="For you everywhere, or for this project.")] = Scope.USER,
     over_http: Annotated[
         bool,

@@ -1,0 +1,64 @@
+# What CI runs is what is run here. `make help` lists the recipes.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+BIN := .venv/bin
+CODE := hub servers tools resources services core src tests bench deploy
+UV_VERSION := 0.13.9
+PORT ?=
+WORKSPACE ?=
+
+.PHONY: help up demo test lint format types smoke bench lock clean setup setup-test
+
+help: ## list the recipes
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | expand -t 14
+
+setup:
+	@PYTHON="$(PYTHON)" deploy/set_up.sh runtime
+
+setup-test:
+	@PYTHON="$(PYTHON)" deploy/set_up.sh test
+
+up: setup ## set up and start the suite (WORKSPACE=dir PORT=number)
+	@exec $(BIN)/quantum up --config mcp.json $(if $(PORT),--port $(PORT)) $(if $(WORKSPACE),--workspace "$(WORKSPACE)")
+
+demo: setup ## start the suite, scan REPO=path through an MCP client, print the report
+	@[ -n "$(REPO)" ] || { echo "Error: name a repository: make demo REPO=path" >&2; exit 2; }
+	@exec $(BIN)/quantum demo "$(REPO)"
+
+test: setup-test lint types smoke ## everything CI runs
+	$(BIN)/pytest --cov --cov-report=term:skip-covered
+
+lint: setup-test ## formatting, lint rules, layers
+	$(BIN)/ruff format --check $(wildcard $(CODE))
+	$(BIN)/ruff check $(wildcard $(CODE))
+	$(BIN)/lint-imports
+
+types: setup-test ## mypy, strict
+	$(BIN)/mypy -p quantum_suite
+	$(BIN)/mypy $(wildcard bench deploy)
+
+smoke: setup-test ## each benchmark in a few seconds, to see that it runs
+	@for bench in $$(grep -l -- --smoke bench/*.py); do echo "$$bench --smoke"; $(BIN)/python "$$bench" --smoke; done
+
+bench: setup-test ## measure
+	@for bench in $$(grep -l -- --smoke bench/*.py); do echo "$$bench"; $(BIN)/python "$$bench"; done
+
+format: setup-test ## put code into shape
+	$(BIN)/ruff format $(wildcard $(CODE))
+	$(BIN)/ruff check --fix $(wildcard $(CODE))
+
+lock: ## resolve dependencies anew, with hashes
+	@[ -x .cache/lock/bin/uv ] || { python3 -m venv .cache/lock && .cache/lock/bin/pip install -q uv==$(UV_VERSION); }
+	.cache/lock/bin/uv pip compile pyproject.toml --extra trivy --group build \
+	    --universal --python-version 3.11 --generate-hashes --no-header --no-annotate $(LOCK_OPTIONS) -q -o requirements.lock
+	.cache/lock/bin/uv pip compile pyproject.toml --extra trivy --group build --group test --group lint -c requirements.lock \
+	    --universal --python-version 3.11 --generate-hashes --no-header --no-annotate $(LOCK_OPTIONS) -q -o requirements-test.lock
+	@! grep -nE '://|index-url|find-links' requirements.lock requirements-test.lock
+
+clean: ## remove everything that was made here
+	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage .coverage.* dist build
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,139 @@
+"""Make `.venv` hold exactly what a lock file says; does nothing when it does already.
+
+Standard library alone: this runs before anything is installed. Several shells may run it at once: one works, the
+others wait for it. Packages come from wherever pip is configured to take them, and are checked against the hashes
+in the lock.
+"""
+
+import argparse
+import hashlib
+import importlib.util
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import venv
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+VENV = ROOT / ".venv"
+LOCKS = {"runtime": "requirements.lock", "test": "requirements-test.lock"}
+INCLUDES = {"runtime": ("runtime",), "test": ("test", "runtime")}
+"""What else is there once a lock is installed: the test lock is made to agree with the other one."""
+
+
+def main() -> int:
+    """Set up what the command line asks for."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("kind", choices=LOCKS)
+    kind = parser.parse_args().kind
+    if installed(kind):
+        return 0
+    with alone():
+        if installed(kind):
+            return 0
+        say(f"setting up .venv from {LOCKS[kind]} ...")
+        pip = make_venv()
+        run([*pip, "install", "-q", "--require-hashes", "-r", str(ROOT / LOCKS[kind])])
+        run([*pip, "install", "-q", "--no-deps", "--no-build-isolation", "--editable", str(ROOT)])
+        for included in INCLUDES[kind]:
+            stamp(included).write_text(fingerprint(included), encoding="utf-8")
+        say("done.")
+    return 0
+
+
+def stamp(kind: str) -> Path:
+    """Return the file that says what was installed."""
+    return VENV / f".installed-{kind}"
+
+
+def fingerprint(kind: str) -> str:
+    """Return a digest of everything the installation depends on."""
+    digest = hashlib.sha256(f"{ROOT} {platform.python_version()}".encode())
+    for name in (LOCKS[kind], "pyproject.toml"):
+        digest.update((ROOT / name).read_bytes())
+    return digest.hexdigest()
+
+
+def installed(kind: str) -> bool:
+    """Whether `.venv` is whole and up to date."""
+    path = stamp(kind)
+    return path.exists() and venv_python().exists() and path.read_text(encoding="utf-8") == fingerprint(kind)
+
+
+def venv_python() -> Path:
+    """Return the environment's interpreter."""
+    return VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Hold a lock among the shells that set up this tree; the system frees it when its holder dies."""
+    path = ROOT / ".cache" / "set_up.lock"
+    path.parent.mkdir(exist_ok=True)
+    with path.open("w") as file:
+        if os.name != "nt":
+            import fcntl  # there is none on Windows
+
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def make_venv() -> Sequence[str]:
+    """Make the environment where it is missing or broken, and return the pip command for it."""
+    python = venv_python()
+    if VENV.exists() and not works(python):
+        shutil.rmtree(VENV)
+    if not VENV.exists():
+        if not has("ensurepip") and not has("pip"):
+            install_venv_package()
+        # Debian splits ensurepip off; a pip outside installs into an environment just as well.
+        venv.create(VENV, with_pip=has("ensurepip"), symlinks=os.name != "nt")
+    if subprocess.run([python, "-m", "pip", "--version"], capture_output=True, check=False).returncode == 0:
+        return (str(python), "-m", "pip")
+    return (sys.executable, "-m", "pip", "--python", str(python))
+
+
+def works(python: Path) -> bool:
+    """Whether the interpreter starts and is new enough."""
+    check = "import sys; sys.exit(sys.version_info < (3, 11))"
+    try:
+        return subprocess.run([python, "-c", check], capture_output=True, check=False).returncode == 0
+    except OSError:
+        return False
+
+
+def has(module: str) -> bool:
+    """Whether this interpreter has a module; asked afresh, since apt may just have brought it."""
+    importlib.invalidate_caches()
+    return importlib.util.find_spec(module) is not None
+
+
+def install_venv_package() -> None:
+    """Have apt bring what makes virtual environments, or say what is to be done."""
+    package = "python3-venv"
+    if shutil.which("apt-get"):
+        sudo = [] if os.geteuid() == 0 else ["sudo", "-n"]
+        say(f"this Python cannot make virtual environments; installing {package} with apt ...")
+        subprocess.run([*sudo, "apt-get", "update", "-qq"], check=False)
+        subprocess.run([*sudo, "apt-get", "install", "-y", "-qq", package], check=False)
+    if not has("ensurepip"):
+        sys.exit(f"Error: {sys.executable} can make no virtual environment. Install {package}, then try again.")
+
+
+def run(command: Sequence[str]) -> None:
+    """Run a command; its own words are the error."""
+    if subprocess.run(command, cwd=ROOT, check=False).returncode != 0:
+        sys.exit("Error: setting up failed; pip says why above.")
+
+
+def say(text: str) -> None:
+    """Write a remark."""
+    sys.stderr.write(f"set up: {text}\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
