@@ -104,11 +104,16 @@ def _hello(era: str, spoken: str, result: Json, info: object) -> Hello:
     )
 
 
-def refused_discover(error: RpcError) -> RpcError:
-    """Read an error that answers `server/discover`: every one means that the modern era cannot be used."""
-    supported = error.data.get("supported") if isinstance(error.data, dict) else None
+def refused_discover(error: RpcError) -> Exception:
+    """Read an error that answers `server/discover`; most mean that the server is a legacy one."""
     if error.code == UNSUPPORTED_PROTOCOL_VERSION:
+        supported = error.data.get("supported") if isinstance(error.data, dict) else None
         return wrong_era("The server speaks another revision of the modern era.", supported)
+    if error.code in MODERN_ERRORS:
+        return Unavailable(
+            f"The server is a modern one, and refused to be discovered ({error.code} {error.message[:200]}).",
+            "It breaks the protocol; report it there.",
+        )
     return wrong_era(f"The server does not know server/discover ({error.code} {error.message[:200]}).")
 
 

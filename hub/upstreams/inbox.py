@@ -97,6 +97,11 @@ class Inbox:
         self._error: BaseException | None = None
         self._answered = False
 
+    @property
+    def answered(self) -> bool:
+        """Whether the answer, or an error in its place, has arrived."""
+        return self._answered
+
     # -- arrivals ---------------------------------------------------------------------------------------------
 
     def settle(self, result: Json) -> None:
