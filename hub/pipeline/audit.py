@@ -72,24 +72,6 @@ class AuditStage:
             return  # nobody is left to tell, and cancellation must not turn into an answer
 
 
-class AcceptStage:
-    """Records a tool call that may change something, before it runs, so that a crash leaves a trace.
-
-    Stands below the stages that may still refuse the call or ask about it. Raises Unavailable, and does not call
-    on, when the record cannot be written.
-    """
-
-    def __init__(self, log: AuditLog, *, now: Callable[[], datetime] | None = None) -> None:
-        self._log = log
-        self._recorder = CallRecorder(now)
-
-    async def __call__(self, call: Call, handler: Handler) -> Json:
-        """Record the call where it may change something, then call on."""
-        if call.method == "tools/call" and call.target is not None and not call.target.read_only:
-            self._log.write(self._recorder.record(call, "accepted"))
-        return await handler(call)
-
-
 def _outcome(call: Call, result: Json) -> str:
     if result.get("resultType") == "input_required":
         return "input_required"

@@ -73,7 +73,7 @@ def _utc_now() -> datetime:
 def _clean(text: str) -> str:
     text = _USER_INFO.sub(f"{MASK}@", text)
     text = _QUERY_VALUE.sub(lambda m: f"{m[1]}={MASK}" if is_secret_name(m[1]) else m[0], text)
-    return mask_text(text)
+    return mask_text(text).encode(errors="backslashreplace").decode()  # lone surrogates cannot be written
 
 
 def _asked_for(call: Call) -> Any:

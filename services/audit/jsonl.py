@@ -14,7 +14,7 @@ from typing import Any, Self
 
 import orjson
 
-from quantum_suite.core.errors import Unavailable
+from quantum_suite.core.errors import ConfigurationError, Unavailable
 from quantum_suite.services.audit.interface import AuditRecord
 
 logger = logging.getLogger(__name__)
@@ -50,7 +50,10 @@ class JsonlAuditLog:
         try:
             directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         except OSError as error:
-            raise _unwritable(directory, error.strerror) from error
+            raise ConfigurationError(
+                f"The audit log's directory {directory} cannot be made: {error.strerror}.",
+                "Choose another data directory, or mend this one.",
+            ) from error
         self._syncer = threading.Thread(target=self._sync_until_stopped, name="audit-sync", daemon=True)
         self._syncer.start()
 
@@ -109,6 +112,7 @@ class JsonlAuditLog:
         self._stop.set()
         self._wake.set()
         self._syncer.join()
+        self._sync()
         with self._lock:
             self._trouble = "it is closed"
             if self._descriptor >= 0:
@@ -170,27 +174,23 @@ class JsonlAuditLog:
             self._sync()
 
     def _sync(self) -> None:
-        with self._lock:
-            if not self._unsynced or self._descriptor < 0:
-                return
-            self._unsynced = False
-            descriptor = os.dup(self._descriptor)  # the file may be changed for the next one meanwhile
         try:
-            os.fsync(descriptor)
-            removed = os.fstat(descriptor).st_nlink == 0
+            with self._lock:
+                if not self._unsynced or self._descriptor < 0:
+                    return
+                self._unsynced = False
+                descriptor = os.dup(self._descriptor)  # the file may be changed for the next one meanwhile
+            try:
+                os.fsync(descriptor)
+                trouble = None if os.fstat(descriptor).st_nlink else "its file was removed while in use"
+            finally:
+                os.close(descriptor)
         except OSError as error:
-            logger.error("The audit log in %s did not reach the disk: %s", self._directory, error.strerror)
-            self._distrust(error.strerror or str(error))
-        else:
-            if removed:
-                logger.error("The audit log in %s was removed while in use; a new file begins.", self._directory)
-                self._distrust("its file was removed")
-        finally:
-            os.close(descriptor)
-
-    def _distrust(self, why: str) -> None:
-        with self._lock:
-            self._trouble = why  # the next write opens the file anew, and syncs it, before it trusts it
+            trouble = error.strerror or str(error)
+        if trouble is not None:
+            logger.error("Audit records in %s may not have reached the disk: %s", self._directory, trouble)
+            with self._lock:
+                self._trouble = trouble  # the next write opens and syncs a file before it trusts the disk
 
     def _files(self) -> list[Path]:
         matches = [(_FILE.fullmatch(path.name), path) for path in self._directory.iterdir()]

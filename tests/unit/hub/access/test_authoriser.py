@@ -8,7 +8,6 @@ import pytest
 
 from quantum_suite.core.errors import ConfigurationError
 from quantum_suite.core.principals import LOCAL, Principal, Role
-from quantum_suite.hub.access import authoriser as authoriser_module
 from quantum_suite.hub.access.authoriser import Action, Authoriser
 from quantum_suite.hub.target import Target
 
@@ -148,7 +147,7 @@ def test_remembered_decisions_are_bounded_and_the_latest_stay(monkeypatch: pytes
         asked.append(request["resource"]["id"])
         return real(request, *rest)  # type: ignore[arg-type]  # passed on as received
 
-    monkeypatch.setattr(authoriser_module.cedarpy, "is_authorized", is_authorized)
+    monkeypatch.setattr(cedarpy, "is_authorized", is_authorized)
     authoriser = Authoriser(max_decisions=2)
     tools = [Target("tool", f"t{n}", "s", f"t{n}") for n in range(3)]
     for tool in (tools[0], tools[1], tools[0], tools[2], tools[0], tools[1]):

@@ -21,7 +21,8 @@ from quantum_suite.hub.call import (
     RpcError,
     Session,
 )
-from quantum_suite.hub.pipeline.audit import AcceptStage, AuditStage
+from quantum_suite.hub.pipeline.accept import AcceptStage
+from quantum_suite.hub.pipeline.audit import AuditStage
 from quantum_suite.hub.pipeline.chain import fold
 from quantum_suite.hub.pipeline.errors import RefusedCall, translate_errors
 from quantum_suite.hub.target import Target
@@ -220,8 +221,16 @@ async def test_argument_values_and_tokens_appear_nowhere(make_call: MakeCall, tm
     assert not [value for value in ("hunter2", "plain-value", "bearer-value") if value in text]
 
 
+async def test_a_name_that_is_no_valid_unicode_can_be_written(make_call: MakeCall, tmp_path: Path) -> None:
+    with JsonlAuditLog(tmp_path) as log:
+        await AuditStage(log)(make_call(method="x\ud800", params={"name": "\udfff"}), answering({}))
+        (record,) = log.read()
+    assert (record.method, record.target) == ("x\\ud800", "\\udfff")
+
+
 async def test_a_handshake_client_is_named_from_its_session(make_call: MakeCall) -> None:
     principal = make_call().principal
+    assert principal is not None
     session = Session("s", "2025-11-25", {}, {"name": "old", "version": "0.1"}, principal, NoPeer())
     record = await record_of(make_call(era="handshake", session=session))
     assert (record.era, record.client_name, record.client_version) == ("handshake", "old", "0.1")

@@ -10,8 +10,9 @@ from quantum_suite.hub.access.authoriser import Authoriser
 from quantum_suite.hub.access.key_verifier import KeyVerifier
 from quantum_suite.hub.access.sqlite_keys import SqliteKeyStore
 from quantum_suite.hub.call import INVALID_PARAMS, RATE_LIMITED, UNAUTHENTICATED, Call, Credentials, Json, RpcError
+from quantum_suite.hub.pipeline.accept import AcceptStage
 from quantum_suite.hub.pipeline.approval import QUESTION_KEY, ApprovalStage
-from quantum_suite.hub.pipeline.audit import AcceptStage, AuditStage
+from quantum_suite.hub.pipeline.audit import AuditStage
 from quantum_suite.hub.pipeline.authenticate import AuthenticateStage
 from quantum_suite.hub.pipeline.authorise import AuthoriseStage
 from quantum_suite.hub.pipeline.cache import CacheStage

@@ -12,7 +12,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from quantum_suite.core.errors import Unavailable
+from quantum_suite.core.errors import ConfigurationError, Unavailable
 from quantum_suite.services.audit.interface import AuditRecord
 from quantum_suite.services.audit.jsonl import JsonlAuditLog
 
@@ -150,7 +150,7 @@ def test_a_full_disk_refuses_until_there_is_room_again(tmp_path: Path, monkeypat
 
 def test_a_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(Unavailable, match=r"file/audit cannot be written"):
+    with pytest.raises(ConfigurationError, match=r"file/audit cannot be made"):
         JsonlAuditLog(tmp_path / "file" / "audit")
 
 
