@@ -54,20 +54,19 @@ class InvalidState(Exception):
 class StateSeal:
     """Seals states with HMAC-SHA256 and opens each of them once.
 
-    The key lives and dies with the process unless one is given, and so does the memory of what is outstanding: a
-    restart voids every pending approval. A principal holds at most `max_outstanding` at once; the oldest is void
+    The key lives and dies with the process, and so does the memory of what is outstanding: a restart voids every
+    pending approval. A principal holds at most `max_outstanding` at once; the oldest is void
     when there are more. Not encrypted: everything inside is the caller's own already.
     """
 
     def __init__(
         self,
         *,
-        key: bytes | None = None,
         lifetime_seconds: float = 300.0,
         max_outstanding: int = 64,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._key = key or secrets.token_bytes(32)
+        self._key = secrets.token_bytes(32)
         self.lifetime_seconds = lifetime_seconds
         self._max_outstanding = max_outstanding
         self._monotonic = monotonic
@@ -126,5 +125,5 @@ class StateSeal:
         mine = self._outstanding.setdefault(principal, OrderedDict())
         mine[nonce] = expires_at
         now = self._monotonic()
-        while len(mine) > self._max_outstanding or next(iter(mine.values())) <= now:
+        while mine and (len(mine) > self._max_outstanding or next(iter(mine.values())) <= now):
             mine.popitem(last=False)
