@@ -15,7 +15,11 @@ def serve_app(app: Any, port: int) -> None:
 
     The socket listens before the line is printed, so whoever reads the line can connect at once.
     """
-    listener = socket.create_server(("127.0.0.1", port), backlog=1024)
+    # asyncio turns Nagle's algorithm off only for sockets that name their protocol.
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind(("127.0.0.1", port))
+    listener.listen(1024)
     print(f"http://127.0.0.1:{listener.getsockname()[1]}/mcp", flush=True)
     config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=1)
     anyio.run(lambda: uvicorn.Server(config).serve(sockets=[listener]))

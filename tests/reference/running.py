@@ -46,11 +46,11 @@ def reference_server() -> list[str]:
 
 
 @asynccontextmanager
-async def hub_child(config: Mapping[str, object], home: Path, *options: str) -> AsyncIterator[str]:
+async def hub_child(config: Mapping[str, object], home: Path, **environment: str) -> AsyncIterator[str]:
     """Run `quantum up` on a free port, with `config` as its mcp.json and its state under `home`; yield its URL."""
     file = home / "mcp.json"
     file.write_text(json.dumps(config))
     quantum = str(Path(sys.executable).with_name("quantum"))
     command = [quantum, "up", "--port", "0", "--config", str(file), "--data-dir", str(home / "data"), "--json"]
-    async with listening([*command, *options]) as (url, _):
+    async with listening(command, environment) as (url, _):
         yield url

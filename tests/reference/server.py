@@ -5,6 +5,7 @@ Run it as `python tests/reference/server.py --stdio`, or with `--http 0`, which 
 
 import base64
 import json
+import os
 import struct
 import sys
 import zlib
@@ -99,6 +100,7 @@ def build() -> MCPServer[Any]:
     server: MCPServer[Any] = MCPServer("reference", version="1.0.0", log_level="WARNING")
     _register_content(server)
     _register_telling(server)
+    _register_waiting(server)
     _register_changing(server)
     _register_resources(server)
     _register_prompts(server)
@@ -221,12 +223,33 @@ def _register_telling(server: MCPServer[Any]) -> None:
             )
         return "Sampling is declared."
 
+
+def _register_waiting(server: MCPServer[Any]) -> None:
+    """Tools that let a test see calls in flight."""
+    waiting: set[object] = set()
+
     @server.tool()
-    async def test_slow(seconds: float, ctx: Context[Any, Any]) -> str:
-        """Work for that long, saying when the work starts and how it ends."""
-        await ctx.report_progress(0, 1, "started")
-        await anyio.sleep(seconds)
-        return f"slept {seconds}"
+    async def wait_for_file(path: str, ctx: Context[Any, Any]) -> str:
+        """Answer once the file exists; report progress once waiting."""
+        me = object()
+        waiting.add(me)
+        try:
+            await ctx.report_progress(0, 1, "waiting")
+            while not await anyio.Path(path).exists():
+                await anyio.sleep(STEP_SECONDS)
+        finally:
+            waiting.discard(me)
+        return "the file is there"
+
+    @server.tool()
+    async def count_waiting() -> str:
+        """Say how many calls of `wait_for_file` are in flight."""
+        return str(len(waiting))
+
+    @server.tool()
+    async def process_id() -> str:
+        """Say which process answers."""
+        return str(os.getpid())
 
 
 def _register_changing(server: MCPServer[Any]) -> None:

@@ -1,0 +1,123 @@
+"""A hub in the test's own process, on a real port, with real servers behind it."""
+
+import json
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import anyio
+from mcp import Client
+from mcp.types import TextContent, TextResourceContents
+
+from quantum_suite.hub.app import Gateway, open_hub
+from quantum_suite.hub.mounts import Extra
+from quantum_suite.hub.settings import HubSettings, Limits
+from quantum_suite.hub.upstream import HealthPolicy
+from quantum_suite.hub.wire.asgi import HubApp
+from quantum_suite.hub.wire.server import run_http
+
+Found = TypeVar("Found")
+REFERENCE = Path(__file__).parent
+
+QUICK = HealthPolicy(
+    check_interval_seconds=0.3,
+    connect_deadline_seconds=3,
+    check_deadline_seconds=3,
+    first_delay_seconds=0.05,
+    longest_delay_seconds=0.3,
+)
+"""Checks often, so that a test sees soon what would take half a minute otherwise."""
+
+PROMPT_SECONDS = 3
+"""A server that is well answers within this, whatever its neighbours do."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunningHub:
+    """A hub that answers."""
+
+    url: str
+    config: Path
+    gateway: Gateway
+
+    def mount(self, servers: Mapping[str, object]) -> None:
+        """Replace its mcp.json, as an editor does."""
+        write_config(self.config, servers)
+
+
+def write_config(file: Path, servers: Mapping[str, object]) -> None:
+    """Write an mcp.json in one step."""
+    staged = file.with_suffix(".new")
+    staged.write_text(json.dumps({"mcpServers": servers}))
+    staged.replace(file)
+
+
+@asynccontextmanager
+async def running_hub(
+    home: Path, servers: Mapping[str, object], *, extra: Sequence[Extra] = (), policy: HealthPolicy = QUICK
+) -> AsyncIterator[RunningHub]:
+    """Run a hub in front of `servers` with its state under `home`."""
+    config = home / "mcp.json"
+    write_config(config, servers)
+    limits = Limits(calls_per_minute=1_000_000, drain_seconds=5)
+    settings = HubSettings(port=0, data_dir=home / "data", config=config, limits=limits)
+    listening = anyio.Event()
+    address: list[int] = []
+
+    def heard(host: str, port: int) -> None:
+        address.append(port)
+        listening.set()
+
+    async with open_hub(settings, extra=extra, policy=policy) as gateway, anyio.create_task_group() as tasks:
+
+        async def serve() -> None:
+            await run_http(HubApp(gateway, settings), settings, on_listening=heard)
+
+        tasks.start_soon(serve)
+        with anyio.fail_after(10):
+            await listening.wait()
+        yield RunningHub(f"http://127.0.0.1:{address[0]}/mcp", config, gateway)
+        tasks.cancel_scope.cancel()
+
+
+def reference(**options: object) -> dict[str, object]:
+    """Return the mcp.json entry of the reference server as a child."""
+    return {"command": sys.executable, "args": [str(REFERENCE / "server.py"), "--stdio"], "quantum": options}
+
+
+def bad(mode: str, **options: object) -> dict[str, object]:
+    """Return the mcp.json entry of a server of `bad_servers.py` as a child."""
+    return {"command": sys.executable, "args": [str(REFERENCE / "bad_servers.py"), mode], "quantum": options}
+
+
+async def eventually(probe: Callable[[], Awaitable[Found | None]], *, seconds: float = 15) -> Found:
+    """Return what `probe` returns once it returns something true; raises TimeoutError."""
+    with anyio.fail_after(seconds):
+        while not (found := await probe()):
+            await anyio.sleep(0.02)
+        return found
+
+
+async def tool_names(client: Client) -> set[str]:
+    """Return the tools the hub lists now."""
+    return {tool.name for tool in (await client.list_tools(cache_mode="bypass")).tools}
+
+
+async def call_text(client: Client, name: str, **arguments: object) -> str:
+    """Call a tool and return the text it answers; raises AssertionError when the result is an error."""
+    result = await client.call_tool(name, arguments)
+    text = "".join(block.text for block in result.content if isinstance(block, TextContent))
+    assert not result.is_error, text
+    return text
+
+
+async def status(client: Client, name: str) -> dict[str, Any]:
+    """Return what the hub reports of one upstream, as a client reads it."""
+    read = await client.read_resource("quantum://hub/servers/all", cache_mode="bypass")
+    content = read.contents[0]
+    assert isinstance(content, TextResourceContents)
+    servers: list[dict[str, Any]] = json.loads(content.text)["servers"]
+    return next(server for server in servers if server["name"] == name)
