@@ -108,7 +108,7 @@ def _value(parameter: Parameter, given: Sequence[str]) -> Any:
     if "array" in parameter.types and "string" not in parameter.types:
         return _list(parameter, text)
     value = _scalar(parameter, text, parameter.types)
-    if parameter.choices and value not in parameter.choices:
+    if parameter.choices and value is not None and value not in parameter.choices:
         raise _wrong(parameter, f"'{text}' is none of them")
     return value
 

@@ -1,5 +1,6 @@
 """Questions a tool asks, put to the person at the terminal."""
 
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
@@ -164,12 +165,14 @@ async def read_line(prompt: str) -> str:
 
     def read() -> None:
         try:
-            answer.append(input(prompt))
+            answer.append(input())
         except EOFError:
             pass
         finally:
             anyio.from_thread.run_sync(done.set, token=token)
 
+    sys.stderr.write(prompt)  # stdout holds the result alone
+    sys.stderr.flush()
     threading.Thread(target=read, daemon=True).start()
     await done.wait()
     if not answer:

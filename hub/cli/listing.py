@@ -13,12 +13,12 @@ from rich.text import Text
 
 from quantum_suite.core.engines import EngineStatus
 from quantum_suite.core.errors import NotFound
-from quantum_suite.hub.cli.announcing import print_engines, servers_table
 from quantum_suite.hub.cli.arguments import parameters
 from quantum_suite.hub.cli.console import out, printable, write_json
 from quantum_suite.hub.cli.endpoint import Endpoint
 from quantum_suite.hub.cli.exits import ExitCode
 from quantum_suite.hub.cli.reach import every_page, open_client
+from quantum_suite.hub.cli.standing import print_engines, servers_table
 from quantum_suite.hub.status import UpstreamStatus
 
 SERVERS_URI = "quantum://hub/servers/all"
