@@ -49,6 +49,11 @@ class KeyRecord:
         """Whether the key's time was over at `now`."""
         return self.expires_at is not None and now >= self.expires_at
 
+    @property
+    def active(self) -> bool:
+        """Whether the key opens anything at this moment: neither revoked nor expired."""
+        return self.revoked_at is None and not self.expired(datetime.now(UTC))
+
 
 class KeyStore(Protocol):
     """Where keys are kept.
