@@ -1,1 +1,1 @@
-"""Reports of a stored scan: SARIF, Markdown, JSON."""
+"""What QSecure's stored scans look like when they are read."""

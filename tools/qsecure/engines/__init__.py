@@ -1,0 +1,1 @@
+"""The scanners QSecure runs, each behind the same port."""
