@@ -21,6 +21,7 @@ from quantum_suite.hub.following import Following
 from quantum_suite.hub.lists import Lists
 from quantum_suite.hub.metrics import Metrics
 from quantum_suite.hub.mounts import Extra, Mounts
+from quantum_suite.hub.pipeline.accept import AcceptStage
 from quantum_suite.hub.pipeline.approval import ApprovalStage
 from quantum_suite.hub.pipeline.audit import AuditStage
 from quantum_suite.hub.pipeline.authenticate import AuthenticateStage
@@ -129,11 +130,10 @@ async def open_hub(
     path, config = _read(settings)
     services = Services(settings.data_dir, Workspaces(settings.workspaces))
     mounts = Mounts(services, settings.limits, extra)
-    authenticator = Authenticator(
-        KeyVerifier(SqliteKeyStore(settings.data_dir / "keys.db")), trust_local=settings.trust_local
-    )
     authoriser = Authoriser(settings.data_dir / "policies")
     async with AsyncExitStack() as stack:
+        keys = stack.enter_context(SqliteKeyStore(settings.data_dir / "keys.db"))
+        authenticator = Authenticator(KeyVerifier(keys), trust_local=settings.trust_local)
         audit_log = stack.enter_context(JsonlAuditLog(settings.data_dir / "audit"))
         tasks = await stack.enter_async_context(anyio.create_task_group())
         stack.callback(tasks.cancel_scope.cancel)
@@ -166,6 +166,7 @@ async def open_hub(
             RateLimitStage(settings.limits.calls_per_minute),
             ApprovalStage(authoriser),
             cache,
+            AcceptStage(audit_log),
             DeadlineStage(settings.limits.call_deadline_seconds),
         ]
         if settings.otlp_endpoint is not None:

@@ -58,7 +58,10 @@ async def serve_http(
             if on_ready is not None:
                 on_ready(Started(f"http://{_in_url(host)}:{port}/mcp", gateway.statuses(), engines))
 
-        await run_http(app, settings, on_listening=lambda host, port: tasks.start_soon(announce, host, port))
+        def listening(host: str, port: int) -> None:
+            tasks.start_soon(announce, host, port)
+
+        await run_http(app, settings, on_listening=listening)
         tasks.cancel_scope.cancel()
 
 
@@ -77,7 +80,9 @@ def check_exposure(settings: HubSettings) -> None:
     """
     if is_loopback(settings.host):
         return
-    if not any(key.active for key in SqliteKeyStore(settings.data_dir / "keys.db").list()):
+    with SqliteKeyStore(settings.data_dir / "keys.db") as keys:
+        usable = any(key.active for key in keys.list())
+    if not usable:
         raise ConfigurationError(
             f"Refusing to listen on {settings.host}: others can reach it, and there is no API key.",
             "Make one with `quantum keys create NAME --role operator`, or listen on 127.0.0.1.",

@@ -39,6 +39,7 @@ from quantum_suite.hub.upstreams.pool import LinkPool
 
 logger = logging.getLogger(__name__)
 
+_MAX_LINKS = 256  # links that cost no process: HTTP sessions, and those inside this one
 _TRANSPORT_FAILURES = frozenset({CONNECTION_CLOSED, REQUEST_TIMEOUT, UPSTREAM_UNAVAILABLE})
 
 
@@ -245,8 +246,8 @@ class Upstream:
         pool = LinkPool(
             self._connector,
             self._announced,
-            max_links=self.config.max_children,
-            idle_seconds=self.config.idle_seconds,
+            max_links=self.config.max_children if self._transport == "stdio" else _MAX_LINKS,
+            idle_seconds=None if self._transport == "inprocess" else self.config.idle_seconds,
             prepare=self._prepare,
         )
         async with pool, anyio.create_task_group() as tasks:

@@ -2,7 +2,7 @@
 
 from quantum_suite.core.errors import Refused
 from quantum_suite.hub.access.authoriser import Authoriser
-from quantum_suite.hub.call import INVALID_PARAMS, Call, Handler, Json
+from quantum_suite.hub.call import INVALID_PARAMS, LEGACY_RESOURCE_NOT_FOUND, Call, Handler, Json
 from quantum_suite.hub.pipeline.errors import RefusedCall
 from quantum_suite.hub.target import Target
 
@@ -35,5 +35,6 @@ def _hidden(call: Call, target: Target) -> RefusedCall:
     if target.kind == "resource":
         asked = call.params.get("uri")
         uri = asked if isinstance(asked, str) else target.name
-        return RefusedCall(INVALID_PARAMS, f"Resource not found: {uri}", {"uri": uri}, reason="hidden")
+        code = INVALID_PARAMS if call.era == "modern" else LEGACY_RESOURCE_NOT_FOUND
+        return RefusedCall(code, f"Resource not found: {uri}", {"uri": uri}, reason="hidden")
     return RefusedCall(INVALID_PARAMS, f"Unknown {target.kind}: {target.name}", reason="hidden")

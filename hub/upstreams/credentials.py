@@ -7,7 +7,7 @@ import anyio
 from quantum_suite.core.errors import Unavailable
 from quantum_suite.hub.config import UpstreamConfig
 from quantum_suite.hub.upstreams.http import HttpConnector
-from quantum_suite.hub.upstreams.interface import Announce, Connector, Link, LinkKey
+from quantum_suite.hub.upstreams.interface import Announce, Connector, Diagnostics, Link, LinkKey
 
 
 class PerIdentityConnector:
@@ -27,6 +27,10 @@ class PerIdentityConnector:
                 "Its operator adds them to the entry's quantum.credentials in mcp.json.",
             )
         return await connector.connect(key, announce)
+
+    def diagnostics(self) -> Diagnostics:
+        """Return nothing: an HTTP server prints elsewhere."""
+        return Diagnostics()
 
     async def aclose(self) -> None:
         """Release every identity's connections."""
