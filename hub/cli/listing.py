@@ -2,6 +2,7 @@
 
 import difflib
 import json
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -23,6 +24,7 @@ from quantum_suite.hub.status import UpstreamStatus
 
 SERVERS_URI = "quantum://hub/servers/all"
 ENGINES_URI = "quantum://hub/engines/all"
+_SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[A-Z])")
 
 
 async def show_servers(endpoint: Endpoint, as_json: bool) -> ExitCode:
@@ -94,10 +96,8 @@ async def show_tools(endpoint: Endpoint, server: str | None, as_json: bool) -> E
     if as_json:
         write_json({"tools": _plain(tools)})
         return ExitCode.OK
-    table = Table("Tool", "What it does", box=None, pad_edge=False)
     for tool in tools:
-        table.add_row(Text(tool.name, style="bold"), Text(_first_line(tool.description) + _manners(tool)))
-    out().print(table)
+        _print_entry(tool.name, _manners(tool), tool.description)
     return ExitCode.OK
 
 
@@ -134,14 +134,12 @@ async def show_resources(endpoint: Endpoint, as_json: bool) -> ExitCode:
     if as_json:
         write_json({"resources": _plain(resources), "resourceTemplates": _plain(templates)})
         return ExitCode.OK
-    table = Table("URI", "Type", "What it is", box=None, pad_edge=False)
     for resource in resources:
         about = resource.description or resource.title or resource.name
-        table.add_row(Text(printable(str(resource.uri))), resource.mime_type or "", Text(_first_line(about)))
+        _print_entry(str(resource.uri), _in_brackets(resource.mime_type), about)
     for template in templates:
         about = template.description or template.title or template.name
-        table.add_row(Text(printable(template.uri_template)), template.mime_type or "", Text(_first_line(about)))
-    out().print(table)
+        _print_entry(template.uri_template, _in_brackets(template.mime_type), about)
     return ExitCode.OK
 
 
@@ -152,11 +150,9 @@ async def show_prompts(endpoint: Endpoint, as_json: bool) -> ExitCode:
     if as_json:
         write_json({"prompts": _plain(prompts)})
         return ExitCode.OK
-    table = Table("Prompt", "Arguments", "What it is for", box=None, pad_edge=False)
     for prompt in prompts:
-        names = ", ".join(a.name if a.required else f"[{a.name}]" for a in prompt.arguments or ())
-        table.add_row(Text(prompt.name, style="bold"), Text(names), Text(_first_line(prompt.description)))
-    out().print(table)
+        names = " ".join(a.name if a.required else f"[{a.name}]" for a in prompt.arguments or ())
+        _print_entry(prompt.name, f" {names}".rstrip(), prompt.description)
     return ExitCode.OK
 
 
@@ -164,8 +160,22 @@ def _plain(items: Sequence[BaseModel]) -> list[Any]:
     return [item.model_dump(mode="json", by_alias=True, exclude_none=True) for item in items]
 
 
-def _first_line(text: str | None) -> str:
-    return printable((text or "").strip().split("\n", 1)[0])
+def _print_entry(name: str, remark: str, about: str | None) -> None:
+    """Print a name, never cut short, and the first sentence about it."""
+    console = out()
+    console.print(Text(printable(name), style="bold") + Text(printable(remark)), soft_wrap=True)
+    if sentence := first_sentence(about):
+        console.print(Text(f"    {sentence}"), soft_wrap=not console.is_terminal)
+
+
+def first_sentence(text: str | None) -> str:
+    """Return the first sentence of the first paragraph."""
+    paragraph = " ".join((text or "").strip().split("\n\n", 1)[0].split())
+    return printable(_SENTENCE.split(paragraph, maxsplit=1)[0])
+
+
+def _in_brackets(text: str | None) -> str:
+    return f" ({text})" if text else ""
 
 
 def _manners(tool: Tool) -> str:
