@@ -5,14 +5,13 @@ Run it as `python tests/reference/link_server.py --stdio`, or with `--http 0`, w
 
 import subprocess
 import sys
-import warnings
 from pathlib import Path
 from typing import Any
 
 import anyio
 from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
-from mcp.shared.exceptions import MCPDeprecationWarning, MCPError
+from mcp.shared.exceptions import MCPError
 from mcp.types import ElicitRequest, ElicitRequestFormParams, ElicitResult, InputRequiredResult
 from pydantic import BaseModel
 
@@ -44,9 +43,9 @@ class Name(BaseModel):
 
 def build() -> MCPServer[Any]:
     """Return the server."""
-    # Log notifications and standalone list changes are deprecated, and links still have to carry them.
-    warnings.simplefilter("ignore", MCPDeprecationWarning)
-    server: MCPServer[Any] = MCPServer("link-server", version="1.2.3", instructions="Be gentle.", log_level="ERROR")
+    server: MCPServer[Any] = MCPServer(
+        "link-server", version="1.2.3", instructions="Be gentle.", log_level="ERROR"
+    )
     _add_plain_tools(server)
     _add_talking_tools(server)
 
