@@ -6,12 +6,16 @@ from quantum_suite.hub.call import (
     META_CLIENT_CAPABILITIES,
     META_CLIENT_INFO,
     META_LOG_LEVEL,
+    META_SERVER_INFO,
     META_VERSION,
     Call,
     Json,
 )
 
 HUB_INFO: Json = {"name": "quantum-suite", "title": "Quantum Suite", "version": __version__}
+
+HUB_META: Json = {META_SERVER_INFO: HUB_INFO}
+"""The `_meta` of results the hub composes itself; a relayed result names the server it came from."""
 
 
 def hub_envelope() -> Json:

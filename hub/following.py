@@ -15,6 +15,7 @@ from quantum_suite.hub.call import (
     RpcError,
     Session,
 )
+from quantum_suite.hub.envelope import HUB_META
 from quantum_suite.hub.subscriptions import LIST_KINDS, MAX_URIS, Listener, ListKind, Subscriptions
 
 Readable = Callable[[Principal, str], bool]
@@ -55,7 +56,7 @@ class Following:
                 tasks.start_soon(listener.run)
                 await self._ended.wait()
                 tasks.cancel_scope.cancel()
-        return {"resultType": "complete", "_meta": tag}
+        return {"resultType": "complete", "_meta": {**HUB_META, **tag}}
 
     def _filter(self, call: Call) -> tuple[frozenset[ListKind], set[str]]:
         wanted = call.params.get("notifications")

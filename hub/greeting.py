@@ -11,7 +11,7 @@ from quantum_suite.hub.call import (
     Json,
     RpcError,
 )
-from quantum_suite.hub.envelope import HUB_INFO
+from quantum_suite.hub.envelope import HUB_INFO, HUB_META
 from quantum_suite.hub.upstream import Upstream
 
 _INSTRUCTIONS = (
@@ -30,11 +30,12 @@ def discover(upstreams: Sequence[Upstream]) -> Json:
         capabilities["extensions"] = extensions
     return {
         "resultType": "complete",
-        "supportedVersions": list(MODERN_VERSIONS),
+        "supportedVersions": [*MODERN_VERSIONS, *reversed(HANDSHAKE_VERSIONS)],
         "capabilities": capabilities,
         "instructions": _instructions(upstreams),
         "ttlMs": 60_000,
         "cacheScope": "public",
+        "_meta": HUB_META,
     }
 
 

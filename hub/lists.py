@@ -8,6 +8,7 @@ from typing import Literal
 from quantum_suite.core.principals import Principal
 from quantum_suite.hub.call import INVALID_PARAMS, Call, Json, RpcError
 from quantum_suite.hub.catalogue import Catalogue, Entry, TemplateEntry
+from quantum_suite.hub.envelope import HUB_META
 from quantum_suite.hub.target import Target
 
 ListMethod = Literal["tools/list", "prompts/list", "resources/list", "resources/templates/list"]
@@ -50,7 +51,7 @@ class Lists:
         if start + PAGE_SIZE < len(visible):
             result["nextCursor"] = base64.urlsafe_b64encode(page[-1][0].encode()).decode()
         if call.era == "modern":
-            result |= {"resultType": "complete", "ttlMs": TTL_MS, "cacheScope": "private"}
+            result |= {"resultType": "complete", "ttlMs": TTL_MS, "cacheScope": "private", "_meta": HUB_META}
         return result
 
     def _visible(self, method: str, principal: Principal, catalogue: Catalogue) -> list[tuple[str, Json]]:
