@@ -189,8 +189,11 @@ HANDSHAKE_VERSIONS = ("2025-03-26", "2025-06-18", "2025-11-25")
 LATEST_MODERN = MODERN_VERSIONS[-1]
 LATEST_HANDSHAKE = HANDSHAKE_VERSIONS[-1]
 SUPPORTED_VERSIONS = (*reversed(MODERN_VERSIONS), *reversed(HANDSHAKE_VERSIONS))
-"""What `server/discover` and an `UnsupportedProtocolVersionError` list, newest first. The handshake revisions are in
-it because a client of both eras that shares no modern version then learns that `initialize` will work."""
+"""What `server/discover` and an `UnsupportedProtocolVersionError` list, newest first.
+
+The handshake revisions are in it because a client of both eras that shares no modern version then learns that
+`initialize` will work.
+"""
 
 META_VERSION = "io.modelcontextprotocol/protocolVersion"
 META_CLIENT_INFO = "io.modelcontextprotocol/clientInfo"

@@ -73,7 +73,6 @@ def _waits(descriptor: int) -> bool:
 @contextmanager
 def standard_streams() -> Iterator[tuple[ByteReceiveStream, ByteSendStream]]:
     """Take stdin and stdout for the wire, and give them back afterwards as they were."""
-    sys.stdout.flush()
     wire_in = fcntl.fcntl(0, fcntl.F_DUPFD_CLOEXEC, 3)
     wire_out = fcntl.fcntl(1, fcntl.F_DUPFD_CLOEXEC, 3)
     blocking = {descriptor: os.get_blocking(descriptor) for descriptor in (wire_in, wire_out)}
@@ -84,6 +83,7 @@ def standard_streams() -> Iterator[tuple[ByteReceiveStream, ByteSendStream]]:
             os.dup2(2, 1)
         except OSError:  # the process has no stderr
             os.dup2(nothing, 1)
+        sys.stdout.flush()  # what was printed before goes to stderr, too
         if _waits(wire_out):
             os.set_blocking(wire_out, False)
         yield DescriptorReceiveStream(wire_in), DescriptorSendStream(wire_out)
