@@ -51,7 +51,7 @@ STDERR_LINE_BYTES = 2_000
 
 _DRAIN_SECONDS = 0.5
 _PAUSE_LINES = 1_000
-_GUARD = 'if ! read -r _; then kill -TERM -- "-$1"; sleep 2; kill -KILL -- "-$1"; fi 2>/dev/null'
+_GUARD = 'if ! read -r _; then kill -s TERM -- "-$1"; sleep 2; kill -s KILL -- "-$1"; fi 2>/dev/null'
 
 
 class ProcessError(SuiteError):
@@ -278,7 +278,7 @@ class _Process:
         deadline = time.monotonic() + seconds
         await self._wait_exit(seconds)
         pause = 0.002
-        while self.signal_group(0):
+        while self.signal_group(0) and _anybody_runs(self.pid):
             if time.monotonic() > deadline:
                 return False
             await anyio.sleep(pause)
@@ -298,6 +298,24 @@ class _Process:
             with contextlib.suppress(ProcessLookupError):
                 guard.kill()
             await guard.wait()
+
+
+def _anybody_runs(group: int) -> bool:
+    """Whether a process group has a member that is not a zombie.
+
+    Orphans are reaped by process 1, which in many containers reaps nobody: they would seem to live for ever.
+    """
+    processes = Path("/proc")
+    if not Path("/proc/self/stat").exists():
+        return True  # No way to tell apart.
+    for entry in processes.iterdir():
+        if entry.name.isdecimal():
+            with contextlib.suppress(OSError):
+                # After the name, which is in parentheses and may hold anything: state, parent, group (proc(5)).
+                state, _, member_of, *_ = (entry / "stat").read_bytes().rpartition(b")")[2].split()
+                if int(member_of) == group and state not in b"ZX":
+                    return True
+    return False
 
 
 def _not_started(command: Sequence[str], cwd: str | Path | None, error: Exception) -> ProcessNotStarted:
@@ -564,7 +582,9 @@ class _ChildPipes(_Pipes):
 
     def _stdout(self, data: bytes) -> None:
         self._lines.feed(data)
-        if self._lines.too_long:
+        if self._lines.too_long and self.transport is not None:
+            # Not read any further, it stands still until it is closed, instead of keeping this process busy.
+            cast("asyncio.ReadTransport", self.transport.get_pipe_transport(1)).pause_reading()
             self._tell("It wrote a line longer than it may.")
 
     def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:
@@ -603,7 +623,7 @@ async def open_child(
 
     `on_line` gets each line of stdout, without its newline, in order; it runs on the event loop and must be quick.
     `on_end` is called once, when the child can say nothing more, with a sentence saying why: it ended, closed its
-    output, or wrote a line over `max_line_bytes` (what follows is discarded). Neither may raise. The child still
+    output, or wrote a line over `max_line_bytes` (it is not read any further). Neither may raise. The child still
     has to be closed then. `env` is added to `minimal_environment()`.
 
     Raises ProcessNotStarted.

@@ -6,6 +6,7 @@ attributed is handed on only where nobody else's request could be meant.
 """
 
 import logging
+import time
 from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable
 
@@ -26,6 +27,8 @@ from quantum_suite.hub.upstreams.interface import Announce
 MAX_ERROR_TEXT = 2_000
 _MAX_ANNOUNCEMENTS = 1_024
 _ABANDONED_KEPT = 1_024
+_FLOOD = 10_000
+_FLOOD_SECONDS = 10.0
 _UPDATED = "notifications/resources/updated"
 
 logger = logging.getLogger(__name__)
@@ -81,6 +84,8 @@ class Conversation:
         self._announce = announce
         self._last_id = 0
         self._abandoned: deque[int] = deque(maxlen=_ABANDONED_KEPT)
+        self._undelivered = 0
+        self._undelivered_since = time.monotonic()
 
     def begin(self, method: str, params: Json, peer: Peer, request_id: str | int | None) -> tuple[Inbox, Json]:
         """Register a request; returns its inbox and the params to send.
@@ -110,6 +115,16 @@ class Conversation:
         """Fail every request in flight."""
         for inbox in list(self.in_flight.values()):
             inbox.fail(error())
+
+    def flooded(self) -> bool:
+        """Whether notifications that nobody takes come so fast that reading them is a burden to others."""
+        if self._undelivered <= _FLOOD:
+            return False
+        now = time.monotonic()
+        if now - self._undelivered_since < _FLOOD_SECONDS:
+            return True
+        self._undelivered, self._undelivered_since = 0, now
+        return False
 
     def receive(self, message: object, size: int, stream: Inbox | None = None) -> str | None:
         """Act on one message; returns what is wrong with it (completing "The server ..."), or None.
@@ -176,23 +191,29 @@ class Conversation:
     # -- notifications ----------------------------------------------------------------------------------------
 
     def _notification(self, method: str, params: Json, size: int, stream: Inbox | None) -> None:
-        if method == "notifications/progress":
+        if method == _UPDATED or method.endswith("/list_changed"):
+            inbox = stream or self._subscriber(params)
+            if inbox is not None:
+                self._note(inbox, method, params, size)
+            else:
+                self._announce(method, params)
+                self._undelivered += 1  # Changes are merged; a flood of them is one all the same.
+        elif method == "notifications/progress":
             token = params.get("progressToken")
-            if type(token) is int and (inbox := self.in_flight.get(token)) is not None:
-                inbox.note(method, params, size)
+            self._note(self.in_flight.get(token) if type(token) is int else None, method, params, size)
         elif method == "notifications/cancelled":
             question = params.get("requestId")
             if isinstance(question, str | int):
                 for inbox in list(self.in_flight.values()):
                     inbox.withdraw(question)
-        elif stream is not None:
-            stream.note(method, params, size)
-        elif (inbox := self._subscriber(params)) is not None:
-            inbox.note(method, params, size)
-        elif method == _UPDATED or method.endswith("/list_changed"):
-            self._announce(method, params)
+        elif (inbox := stream or self._subscriber(params)) is not None:
+            self._note(inbox, method, params, size)
         else:
             self._uncorrelated(method, params, size)
+
+    def _note(self, inbox: Inbox | None, method: str, params: Json, size: int) -> None:
+        if inbox is None or not inbox.note(method, params, size):
+            self._undelivered += 1
 
     def _subscriber(self, params: Json) -> Inbox | None:
         meta = params.get("_meta")
@@ -204,9 +225,11 @@ class Conversation:
         candidates = self._by_peer()
         if method == "notifications/message":
             candidates = [inbox for inbox in candidates if inbox.wants_logs]
-        if len(candidates) == 1 or not self._shared:
-            for inbox in candidates:
-                inbox.note(method, params, size)
+        if len(candidates) > 1 and self._shared:
+            candidates = []
+        for inbox in candidates:
+            self._note(inbox, method, params, size)
+        self._undelivered += not candidates
 
 
 def settle(inbox: Inbox, message: Json) -> None:

@@ -109,6 +109,8 @@ class Reply:
         self._garbage = self._garbage + 1 if wrong else 0
         if wrong and self._garbage > MAX_GARBAGE:
             self._inbox.fail(protocol_broken(f"sent {self._garbage} events in a row that make no sense"))
+        elif self._conversation.flooded():
+            self._inbox.fail(protocol_broken("sent notifications faster than they can be handed on"))
 
     def on_done(self, body: bytes) -> None:
         """Take a JSON body, or the end of the stream."""

@@ -100,7 +100,7 @@ class _Listener:
         if event.data:
             wrong = receive(self._conversation, event.data, None)
             self._garbage = self._garbage + 1 if wrong else 0
-            if self._garbage > MAX_GARBAGE:
+            if self._garbage > MAX_GARBAGE or self._conversation.flooded():
                 self._end()
 
     def on_done(self, body: bytes) -> None:

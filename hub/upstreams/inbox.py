@@ -116,22 +116,26 @@ class Inbox:
             self._answered, self._error = True, error
             self._awake()
 
-    def note(self, method: str, params: Json, size: int) -> None:
-        """Take a notification of `size` bytes; dropped where too many wait, progress before anything else."""
+    def note(self, method: str, params: Json, size: int) -> bool:
+        """Take a notification of `size` bytes; dropped where too many wait, progress before anything else.
+
+        Returns whether it was taken.
+        """
         if self._answered:
-            return
+            return False
         if method == _PROGRESS:
             if self.token is None:
-                return
+                return False
             params = {**params, "progressToken": self.token}
         elif self.request_id is not None:
             params = stamped(params, self.request_id)
         note = _Note(method, params, size)
         if self._full() and not self._make_room(note):
-            return
+            return False
         self._notes.append(note)
         self._waiting_bytes += size
         self._awake()
+        return True
 
     def ask(self, question: Question) -> None:
         """Take a question of the server's."""

@@ -14,6 +14,8 @@ from quantum_suite.hub.upstreams.interface import LinkLost
 MAX_GARBAGE = 100
 """Lines in a row that make no sense before the channel is given up. Servers do print to stdout by mistake."""
 
+_FLOODED = "sent thousands of notifications that nobody waits for, faster than they can be read"
+
 logger = logging.getLogger(__name__)
 
 
@@ -37,18 +39,12 @@ class LineChannel(Protocol):
 class JsonRpcPeer:
     """Our side of the channel. Feed it with `line` and `ended`; give it the channel with `attach`."""
 
-    def __init__(
-        self,
-        era: Era,
-        *,
-        shared: bool,
-        announce: Callable[[str, Json], None],
-        on_closed: Callable[[], None] = lambda: None,
-    ) -> None:
+    def __init__(self, era: Era, *, shared: bool, announce: Callable[[str, Json], None]) -> None:
         self._conversation = Conversation(era, shared=shared, reply=self._reply, announce=announce)
         self._channel: LineChannel | None = None
-        self._on_closed = on_closed
         self._garbage = 0
+        self.on_closed: Callable[[], object] = lambda: None
+        """Called once, when the channel carries nothing more."""
         self.closed_because: str | None = None
         """Why the channel carries nothing more; None while it does."""
 
@@ -79,26 +75,27 @@ class JsonRpcPeer:
                 self._wrong(wrong, line)
             elif type(one) is dict and "method" not in one:
                 self._garbage = 0
+        if self._conversation.flooded():
+            self._give_up(_FLOODED)
 
     def ended(self, reason: str) -> None:
         """Take note that the other side is gone; fails what is in flight. `reason` is a sentence."""
         if self.closed_because is None:
             self.closed_because = reason
             self._conversation.fail_all(lambda: LinkLost(f"The server went away before it answered. {reason}"))
-            self._on_closed()
+            self.on_closed()
 
     def _wrong(self, what: str, line: bytes) -> None:
         logger.debug("ignored: the server %s (%d bytes)", what, len(line))
         self._garbage += 1
-        if self._garbage > MAX_GARBAGE and self.closed_because is None:
-            self.closed_because = (
-                f"It sent {self._garbage} lines in a row that make no sense; the last one {what[5:]}."
-            )
-            text = (
-                f"sent {self._garbage} lines in a row that make no sense and was given up; with the last it {what}"
-            )
-            self._conversation.fail_all(lambda: protocol_broken(text))
-            self._on_closed()
+        if self._garbage > MAX_GARBAGE:
+            self._give_up(f"sent {self._garbage} lines in a row that make no sense; with the last it {what}")
+
+    def _give_up(self, what: str) -> None:
+        if self.closed_because is None:
+            self.closed_because = f"It {what}."
+            self._conversation.fail_all(lambda: protocol_broken(f"{what}, and was given up"))
+            self.on_closed()
 
     # -- what goes out ----------------------------------------------------------------------------------------
 

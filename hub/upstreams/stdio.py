@@ -140,6 +140,10 @@ class StdioConnector:
             raise
         link = StdioLink(hello, rpc, child, self._forget)
         self._links.add(link)
+        # A child that ended, or makes no sense, is not kept until somebody asks for it.
+        rpc.on_closed = lambda: self._host.start_soon(link.aclose)
+        if rpc.closed_because is not None:
+            rpc.on_closed()
         return link
 
     async def _greet(self, key: LinkKey, rpc: JsonRpcPeer) -> Hello:
