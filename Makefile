@@ -6,12 +6,12 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory
 
 BIN := .venv/bin
-CODE := hub servers tools resources services core src tests bench deploy
+CODE := hub servers tools resources services core src tests bench deploy docs
 UV_VERSION := 0.13.9
 PORT ?=
 WORKSPACE ?=
 
-.PHONY: help up demo test lint format types smoke bench lock clean setup setup-test
+.PHONY: help up demo test lint format types smoke bench docs lock clean setup setup-test
 
 help: ## list the recipes
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | expand -t 14
@@ -39,7 +39,7 @@ lint: setup-test ## formatting, lint rules, layers
 
 types: setup-test ## mypy, strict
 	$(BIN)/mypy -p quantum_suite
-	$(BIN)/mypy $(wildcard bench deploy)
+	$(BIN)/mypy $(wildcard bench deploy docs)
 
 smoke: setup-test ## each benchmark in a few seconds, to see that it runs
 	@for bench in $$(grep -l -- --smoke bench/*.py); do echo "$$bench --smoke"; $(BIN)/python "$$bench" --smoke; done
@@ -50,6 +50,9 @@ bench: setup-test ## measure
 format: setup-test ## put code into shape
 	$(BIN)/ruff format $(wildcard $(CODE))
 	$(BIN)/ruff check --fix $(wildcard $(CODE))
+
+docs: setup-test ## bring the help shown in the manual up to date
+	$(BIN)/python docs/help_blocks.py
 
 lock: ## resolve dependencies anew, with hashes
 	@[ -x .cache/lock/bin/uv ] || { python3 -m venv .cache/lock && .cache/lock/bin/pip install -q uv==$(UV_VERSION); }

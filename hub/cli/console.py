@@ -22,6 +22,7 @@ def err() -> "Console":
     """Return the console for everything that is not the result."""
     from rich.console import Console
 
+    sys.stdout.flush()
     return Console(stderr=True, highlight=False)
 
 
@@ -41,5 +42,6 @@ def write_line(text: str) -> None:
 
 
 def say(text: str) -> None:
-    """Write a remark to stderr."""
+    """Write a remark to stderr, after what was written to stdout before it."""
+    sys.stdout.flush()
     sys.stderr.write(printable(text) + "\n")

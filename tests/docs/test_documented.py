@@ -1,0 +1,90 @@
+"""Nothing a person can set, type or see at the end is undocumented."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+import typer.main
+from docs.pages import ROOT
+
+from quantum_suite.hub.cli.exits import ExitCode
+from quantum_suite.hub.cli.main import build_app
+from quantum_suite.hub.config import _Options
+from quantum_suite.hub.settings import HubSettings, Limits
+
+CONFIGURATION = (ROOT / "docs/configuration.md").read_text(encoding="utf-8")
+CLI = (ROOT / "docs/cli.md").read_text(encoding="utf-8")
+
+
+def row(text: str, name: str) -> str:
+    found = re.search(rf"^\| `{re.escape(name)}` \|.*$", text, re.MULTILINE)
+    assert found is not None, f"{name} has no row in the manual"
+    return found[0]
+
+
+@pytest.mark.parametrize("name", [name for name in HubSettings.model_fields if name != "limits"])
+def test_every_setting_is_documented(name: str) -> None:
+    shown = row(CONFIGURATION, f"QUANTUM_{name.upper()}")
+    default = HubSettings.model_fields[name].default
+    if isinstance(default, str | int | bool):
+        assert f"| `{str(default).lower()}` |" in shown
+
+
+@pytest.mark.parametrize("name", list(Limits.model_fields))
+def test_every_limit_is_documented_with_its_default(name: str) -> None:
+    assert f"| `{Limits.model_fields[name].default}` |" in row(CONFIGURATION, f"QUANTUM_LIMITS_{name.upper()}")
+
+
+@pytest.mark.parametrize("name", list(_Options.model_fields))
+def test_every_option_of_an_entry_is_documented(name: str) -> None:
+    default = _Options.model_fields[name].default
+    shown = row(CONFIGURATION, name)
+    if isinstance(default, int | float):
+        assert f"| `{str(default).lower()}` |" in shown
+
+
+def commands() -> list[str]:
+    found: list[str] = []
+
+    def walk(command: object, path: str) -> None:
+        found.append(path)
+        for name, inner in getattr(command, "commands", {}).items():
+            walk(inner, f"{path} {name}".strip())
+
+    walk(typer.main.get_command(build_app()), "")
+    return [path for path in found if path]
+
+
+@pytest.mark.parametrize("command", commands())
+def test_every_command_is_documented_with_its_help(command: str) -> None:
+    assert f"\n### `quantum {command}`\n" in CLI
+    assert f"<!-- quantum {command} --help -->" in CLI
+
+
+@pytest.mark.parametrize("code", list(ExitCode))
+def test_every_exit_code_is_documented(code: ExitCode) -> None:
+    assert f"| {code.value} | {code.meaning} |" in CLI
+
+
+def test_the_help_shown_in_the_manual_is_the_help_printed() -> None:
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "docs/help_blocks.py"), "--check"], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        "README.md",
+        "CONTRIBUTING.md",
+        "SECURITY.md",
+        *(str(path.relative_to(ROOT)) for path in sorted((ROOT / "docs").glob("*.md"))),
+    ],
+)
+def test_links_inside_the_manual_lead_somewhere(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    for target in re.findall(r"\]\((?!https?:)([^)#]*)", text):
+        if target:
+            assert ((ROOT / page).parent / target).exists(), f"{page} links to {target}"
