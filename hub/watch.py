@@ -11,6 +11,9 @@ from quantum_suite.hub.config import Config, read_config
 
 logger = logging.getLogger(__name__)
 
+_WAKE_MS = 200
+"""How long the watching thread may keep a stopping hub waiting: it hears of the end only when it wakes."""
+
 
 async def watch_config(path: Path, apply: Callable[[Config], None]) -> None:
     """Call `apply` with each new, readable state of the file, until cancelled.
@@ -24,6 +27,7 @@ async def watch_config(path: Path, apply: Callable[[Config], None]) -> None:
         watch_filter=lambda _, changed: Path(changed).name == target.name,
         recursive=False,
         debounce=200,
+        rust_timeout=_WAKE_MS,
     ):
         if not target.exists():
             continue  # between the two halves of a replacement

@@ -14,12 +14,6 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
-if __name__ == "__main__":
-    # Started as a script, only this folder is on the path; its siblings are imported through the folder above.
-    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
-from reference.launch import serve_app
-
 Json = dict[str, Any]
 METHOD_NOT_FOUND = -32601
 HUGE = 10 * 1024 * 1024
@@ -332,8 +326,13 @@ def main() -> None:
     server = MODES[chosen.mode]()
     if chosen.http is None:
         serve_stdio(server)
-    else:
-        serve_app(HttpServer(server), chosen.http)
+        return
+    # Started as a script, only this folder is on the path; its siblings are imported through the folder above. And
+    # tests start these servers by the dozen: only those that listen wait for what listening takes.
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+    from reference.launch import serve_app
+
+    serve_app(HttpServer(server), chosen.http)
 
 
 if __name__ == "__main__":
