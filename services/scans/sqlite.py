@@ -223,7 +223,9 @@ class SqliteScanStore:
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         path = self._directory / "scans.sqlite3"
         if not path.exists():
-            (self._directory / "locks").mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._directory.parent.mkdir(parents=True, exist_ok=True)
+            self._directory.mkdir(mode=0o700, exist_ok=True)
+            (self._directory / "locks").mkdir(mode=0o700, exist_ok=True)
             os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
         with closing(sqlite3.connect(path, timeout=_BUSY_SECONDS)) as db:
             db.execute("PRAGMA foreign_keys = ON")

@@ -46,8 +46,8 @@ _NO_ADVISORIES = NotAssessed(
 )
 _NO_DATA_FLOW = NotAssessed(
     what="Data flow in Python",
-    reason="the rules look at single statements. On OWASP BenchmarkPython they found no path traversal, cross-site "
-    "scripting, open redirect, LDAP or XPath injection",
+    reason="the rules look at single statements. On OWASP BenchmarkPython they found no path traversal, "
+    "cross-site scripting, open redirect, LDAP or XPath injection",
 )
 _SCANNER_NAMES = {
     "secrets": "Credentials in files",

@@ -63,6 +63,7 @@ _CONFIGURATION_SUFFIXES = (
 )
 _CONFIGURATION_NAMES = re.compile(r"(?i)(?:^|\.)(?:docker|container)file(?:$|[.\-])|^Chart\.lock$|^\.helmignore$")
 _CANCEL_EVERY = 500
+_LEFT_OUT = "left out; name one in paths to scan it"
 _LINKS = "links are not followed; what they point to is read where it is"
 
 
@@ -106,7 +107,9 @@ class Selection:
 
 
 def select_files(root: Path, paths: Sequence[str], limits: ScanLimits) -> Selection:
-    """Walk `root`, which is a directory or one file, in alphabetical order. Blocks: call it in a worker thread.
+    """Walk `root`, a directory or one file, alphabetically, a directory's own files before those below it.
+
+    Blocks: call it in a worker thread.
 
     Raises CallerError (argument `paths`) for a pattern that leaves the root or matches nothing, and (argument
     `path`) for a root that cannot be read.
@@ -156,6 +159,9 @@ class _Walk:
                     raise _unreadable_root(self.base, error) from error
                 self._leave("Unreadable directories", error.strerror or "cannot be read", current)
                 continue
+            if current and any(entry.name == "pyvenv.cfg" for entry in listed) and not self._is_named(current):
+                self._leave(_DEPENDENCIES, _LEFT_OUT, current)
+                continue
             below = [path for entry in listed if (path := self._entry(current, entry)) is not None]
             pending.extend(reversed(below))
 
@@ -183,15 +189,15 @@ class _Walk:
     def _enters(self, relative: str, entry: "os.DirEntry[str]") -> bool:
         if self._wanted and not any(pattern.may_match_below(relative) for pattern in self._wanted):
             return False
-        if any(pattern.names(relative) for pattern in self._wanted):
+        if self._is_named(relative):
             return True
         kind = EXCLUDED_DIRECTORIES.get(entry.name)
-        if kind is None and Path(entry.path, "pyvenv.cfg").exists():
-            kind = _DEPENDENCIES
         if kind is not None:
-            self._leave(kind, "left out; name one in paths to scan it", relative)
-            return False
-        return True
+            self._leave(kind, _LEFT_OUT, relative)
+        return kind is None
+
+    def _is_named(self, relative: str) -> bool:
+        return any(pattern.names(relative) for pattern in self._wanted)
 
     def file(self, relative: str, facts: os.stat_result) -> None:
         if not self._is_wanted(relative) or self._full:
