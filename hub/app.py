@@ -186,7 +186,7 @@ async def open_hub(
 
 
 def _read(settings: HubSettings) -> tuple[Path | None, Config | None]:
-    """Return the file to watch and its content: the one the settings name, else the person's own if there is one."""
+    """Return the file to watch and its content: the one the settings name, else the person's own, if any."""
     if settings.config is not None:
         return settings.config, read_config(settings.config)
     own = user_config_path()

@@ -1,9 +1,9 @@
 """Everything the upstreams offer, as one list under stable names.
 
-A tool or prompt is called `<prefix>_<name>` (the prefix is the upstream's name unless its entry says otherwise, and
-may be empty); a resource keeps its URI. A name belongs to the upstream that claimed it first (at the same moment: the
-earlier one in the configuration) for as long as that upstream is configured and offers it: while it is away the name
-is withdrawn, never handed to another. Every other claim to the name is refused and reported.
+A tool or prompt is called `<prefix>_<name>` (the prefix is the upstream's name unless its entry says otherwise,
+and may be empty); a resource keeps its URI. A name belongs to the upstream that claimed it first (at the same
+moment: the earlier one in the configuration) for as long as that upstream is configured and offers it: while it
+is away the name is withdrawn, never handed to another. Every other claim to the name is refused and reported.
 
 A catalogue is an immutable snapshot; any change makes a new one.
 """

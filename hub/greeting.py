@@ -15,9 +15,9 @@ from quantum_suite.hub.envelope import HUB_INFO, HUB_META
 from quantum_suite.hub.upstream import Upstream
 
 _INSTRUCTIONS = (
-    "Quantum Suite puts several servers behind this one endpoint. A tool is named after the server that owns it, then "
-    "its own name; resource links in an answer are read through this endpoint too. Answers are short: follow their "
-    "links for the long form."
+    "Quantum Suite puts several servers behind this one endpoint. A tool is named after the server that owns it, "
+    "then its own name; resource links in an answer are read through this endpoint too. Answers are short: "
+    "follow their links for the long form."
 )
 _MAX_INSTRUCTIONS = 600
 _NOT_RELAYED = "io.modelcontextprotocol/tasks"  # its methods need state the hub does not hold for others

@@ -1,8 +1,8 @@
 """Following one upstream's changes, in whichever way its era has.
 
-Modern: one `subscriptions/listen` request for the lists and the resources that clients follow; when those change, a
-new one is opened before the old one ends, so nothing falls between. Handshake: `resources/subscribe` on the hub's
-own session; list changes come unasked.
+Modern: one `subscriptions/listen` request for the lists and the resources that clients follow; when those
+change, a new one is opened before the old one ends, so nothing falls between. Handshake: `resources/subscribe`
+on the hub's own session; list changes come unasked.
 
 Where the upstream tells callers apart, each identity's resources are followed over its own link.
 """

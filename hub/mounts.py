@@ -1,8 +1,8 @@
 """What this hub mounts: the suite's modules, the hub's own server, and the entries of mcp.json.
 
-Modules come from the Python entry-point group `quantum_suite.servers` and run in this process. An entry of mcp.json
-with a module's name says how that module is mounted (its prefix, or that it is disabled); any other entry is an
-upstream of its own.
+Modules come from the Python entry-point group `quantum_suite.servers` and run in this process. An entry of
+mcp.json with a module's name says how that module is mounted (its prefix, or that it is disabled); any other
+entry is an upstream of its own.
 """
 
 import importlib.metadata

@@ -1,7 +1,8 @@
 """All upstreams, and the catalogue they make together.
 
 Each upstream lives in its own task: what one does or fails to do touches no other. Applying a new configuration
-starts what is new, ends what is gone once its calls have drained, replaces what was edited and leaves the rest alone.
+starts what is new, ends what is gone once its calls have drained, replaces what was edited and leaves the rest
+alone.
 """
 
 import logging
@@ -62,13 +63,11 @@ class Registry:
         await self._tasks.__aenter__()
         return self
 
-    async def __aexit__(self, *exc: object) -> bool | None:
-        tasks = self._tasks
-        if tasks is None:
-            return None
-        tasks.cancel_scope.cancel()
-        self._tasks = None
-        return await tasks.__aexit__(None, None, None)
+    async def __aexit__(self, *exc: object) -> None:
+        tasks, self._tasks = self._tasks, None
+        if tasks is not None:
+            tasks.cancel_scope.cancel()
+            await tasks.__aexit__(None, None, None)  # its answer would swallow the caller's exception
 
     def get(self, name: str) -> Upstream | None:
         """Return the upstream of this name, unless it is on its way out."""

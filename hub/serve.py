@@ -51,7 +51,7 @@ async def serve_http(
     configure_logging(settings.log_level)
     check_exposure(settings)
     async with open_hub(settings, only=only, extra=extra) as gateway, anyio.create_task_group() as tasks:
-        app = HubApp(gateway, settings, routes=_pages(gateway))
+        app = HubApp(gateway, settings, routes=_pages(gateway), on_drain=gateway.end_streams)
 
         async def announce(host: str, port: int) -> None:
             engines = await anyio.to_thread.run_sync(gateway.engines)

@@ -156,7 +156,7 @@ class Upstream:
     # -- carrying calls ---------------------------------------------------------------------------------------
 
     def identity(self, principal_id: str) -> str:
-        """Return whose connection a principal's calls may share: its own where the upstream tells callers apart."""
+        """Return whose link a principal's calls take: its own where the upstream tells callers apart."""
         return principal_id if self.config.credentials else "shared"
 
     async def speaks(self, era: Era) -> bool:

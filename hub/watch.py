@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
+import anyio.to_thread
 from watchfiles import awatch
 
 from quantum_suite.core.errors import ConfigurationError
@@ -21,7 +22,7 @@ async def watch_config(path: Path, apply: Callable[[Config], None]) -> None:
     A broken edit is logged and changes nothing: the last good state goes on. The folder is watched rather than the
     file, because editors replace a file instead of writing into it.
     """
-    target = path.resolve()
+    target = await anyio.to_thread.run_sync(path.resolve)
     async for _ in awatch(
         target.parent,
         watch_filter=lambda _, changed: Path(changed).name == target.name,

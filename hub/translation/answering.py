@@ -1,4 +1,4 @@
-"""A handshake client calls a tool of a modern server: the server's input requests become questions on the session."""
+"""A handshake client calls a modern server's tool: input requests become questions on the client's session."""
 
 from collections.abc import Awaitable, Callable
 

@@ -1,15 +1,14 @@
 """A modern client calls a tool of a handshake server: the server's questions become an `InputRequiredResult`.
 
-The server's call stays open here while the client fetches the answers: the request is parked under an unguessable
-token, given to the client as `requestState`. A parked call belongs to its principal and to the very same request; it
-expires, and then the server's call is cancelled.
+The server's call stays open here while the client fetches the answers: the request is parked under an
+unguessable token, given to the client as `requestState`. A parked call belongs to its principal and to the very
+same request; it expires, and then the server's call is cancelled.
 """
 
 import hashlib
 import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from types import TracebackType
 
 import anyio
 import orjson
@@ -92,13 +91,11 @@ class ParkingLot:
         await self._tasks.__aenter__()
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool | None:
-        if self._tasks is None:
-            return None
-        self._tasks.cancel_scope.cancel()
-        return await self._tasks.__aexit__(None, None, None)
+    async def __aexit__(self, *exc: object) -> None:
+        tasks, self._tasks = self._tasks, None
+        if tasks is not None:
+            tasks.cancel_scope.cancel()
+            await tasks.__aexit__(None, None, None)  # its answer would swallow the caller's exception
 
     async def carry(self, call: Call, start: Start) -> Json:
         """Carry out `call`, or go on with the one its `requestState` names.

@@ -11,7 +11,7 @@ from typing import Any
 
 import anyio
 
-from quantum_suite.hub.call import HANDSHAKE_VERSIONS, INVALID_REQUEST, METHOD_NOT_FOUND, Era, Hub, RpcError
+from quantum_suite.hub.call import HANDSHAKE_VERSIONS, INVALID_REQUEST, Era, Hub, RpcError
 from quantum_suite.hub.settings import HubSettings
 from quantum_suite.hub.wire.handshake import HandshakeEndpoint
 from quantum_suite.hub.wire.http import (
@@ -177,13 +177,16 @@ class HubApp:
     async def _page(self, path: str, method: str, send: Send) -> None:
         page = self._routes.get(path)
         if page is None:
-            raise Rejection(
-                404, RpcError(METHOD_NOT_FOUND, f"There is nothing at this path; the endpoint is {ENDPOINT}.")
+            # Plain text: a JSON-RPC error in a 404 would pass for a modern endpoint that lacks a method.
+            await send_plain(
+                send, 404, "text/plain", f"There is nothing here; the endpoint is {ENDPOINT}.\n".encode()
             )
+            return
         if method not in ("GET", "HEAD"):
-            raise Rejection(
-                405, RpcError(INVALID_REQUEST, "This page takes GET and HEAD."), [(b"allow", b"GET, HEAD")]
+            await send_plain(
+                send, 405, "text/plain", b"This page takes GET and HEAD.\n", [(b"allow", b"GET, HEAD")]
             )
+            return
         status, content_type, body = await page()
         await send_plain(send, status, content_type, body)
 

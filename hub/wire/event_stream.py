@@ -56,8 +56,12 @@ class EventStreamResponse:
         """Queue an event; waits while the reader lags."""
         await self._outbox.put(frame)
 
+    def offer(self, frame: bytes) -> None:
+        """Queue an event without waiting; a reader that lags too far is given up."""
+        self._outbox.offer(frame)
+
     def write_now(self, frame: bytes) -> None:
-        """Queue an event without waiting."""
+        """Queue an event without waiting, whatever is queued already."""
         self._outbox.put_now(frame)
 
     def close(self) -> None:

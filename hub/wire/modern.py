@@ -87,10 +87,11 @@ def check_request_headers(request: HttpRequest, envelope: Envelope, method: str)
 class _Exchange:
     """One request being answered: with JSON if the answer comes first, else with a stream of events."""
 
-    __slots__ = ("_lost", "_over", "_pump", "_request", "_scope", "_stream")
+    __slots__ = ("_listening", "_lost", "_over", "_pump", "_request", "_scope", "_stream")
 
-    def __init__(self, request: HttpRequest) -> None:
+    def __init__(self, request: HttpRequest, *, listening: bool) -> None:
         self._request = request
+        self._listening = listening
         self._scope = anyio.CancelScope()
         self._stream: EventStreamResponse | None = None
         self._pump: asyncio.Task[None] | None = None
@@ -99,8 +100,14 @@ class _Exchange:
 
     async def notify(self, method: str, params: Json) -> None:
         """Send a notification on the response stream, which begins with the first one."""
-        if not self._over:
-            await self._begin_stream().write(event(notification_bytes(method, params)))
+        if self._over:
+            return
+        frame = event(notification_bytes(method, params))
+        if self._listening:
+            # Whoever announces a change announces it to others, too, and must not wait for this reader.
+            self._begin_stream().offer(frame)
+        else:
+            await self._begin_stream().write(frame)
 
     async def request(self, method: str, params: Json) -> Json:
         """Refuse: this era has no requests to the client."""
@@ -152,7 +159,7 @@ class _Exchange:
             if self._stream is None:
                 raise rejection
             reply = Answer(error_bytes(call.request_id, rejection.error), rejection.error)
-        if self._stream is None and (call.method != LISTEN or reply.error is not None):
+        if self._stream is None and (not self._listening or reply.error is not None):
             if reply.error is None:
                 await send_body(self._request.send, 200, reply.body)
             else:
@@ -203,7 +210,7 @@ class ModernEndpoint:
             raise unsupported_version(envelope.version)
         if self._calls.draining:
             raise shutting_down(message["id"])
-        exchange = _Exchange(request)
+        exchange = _Exchange(request, listening=method == LISTEN)
         call = Call(
             id=new_id("call"),
             method=method,

@@ -50,6 +50,12 @@ class Outbox:
                 self.stall()
             self.put_now(frame)
 
+    def offer(self, frame: bytes) -> None:
+        """Queue a frame, or give the reader up when the queue is full: for producers that serve others, too."""
+        if self._size >= self._max_bytes:
+            self.stall()
+        self.put_now(frame)
+
     def put_now(self, frame: bytes) -> None:
         """Queue a frame even where the queue is full: for the few that end a conversation."""
         if not self._closed:

@@ -38,7 +38,7 @@ class EventStream:
         self._delivered = 0
 
     async def emit(self, message: bytes) -> None:
-        """Send a message, now or to whoever attaches next; waits while a connected reader lags."""
+        """Send a message, now or to whoever attaches next."""
         if self.done_at is not None:
             return
         self._last += 1
@@ -47,7 +47,11 @@ class EventStream:
         response = self.response
         if response is not None and not response.closed:
             self._delivered = self._last
-            await response.write(frame)
+            await self.pass_on(response, frame)
+
+    async def pass_on(self, response: EventStreamResponse, frame: bytes) -> None:
+        """Hand a frame over without waiting: what travels on the standalone stream is announced to others, too."""
+        response.offer(frame)
 
     def attach(self, response: EventStreamResponse, after: int | None) -> None:
         """Send from here on through `response`: first what came after event `after`, or what nobody was sent.
@@ -208,6 +212,10 @@ class PostStream(EventStream):
         """Send a message on this request's response."""
         self.begin()
         await super().emit(message)
+
+    async def pass_on(self, response: EventStreamResponse, frame: bytes) -> None:
+        """Hand a frame over; waits while the reader lags, which slows down the call alone."""
+        await response.write(frame)
 
     def attach(self, response: EventStreamResponse, after: int | None) -> None:
         """Take up the stream on another connection."""
