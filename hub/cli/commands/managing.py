@@ -101,7 +101,7 @@ def revoke(
     data_dir: DataDir = None,
     as_json: Json = False,
 ) -> None:
-    """End a key at once."""
+    """End a key for good."""
     from quantum_suite.hub.cli.keeping import revoke_key
 
     finish(revoke_key, name, data_dir, as_json)
