@@ -149,18 +149,24 @@ class RepositoryScanner:
     @asynccontextmanager
     async def _staging_area(self, scan_id: str) -> AsyncIterator[Path]:
         area = self.work_dir / scan_id
-        await anyio.to_thread.run_sync(self._sweep, scan_id)
+        await self._sweep(scan_id)
+        await anyio.to_thread.run_sync(lambda: area.mkdir(mode=0o700))
         try:
             yield area
         finally:
             with anyio.CancelScope(shield=True):
                 await anyio.to_thread.run_sync(_remove, area)
 
-    def _sweep(self, scan_id: str) -> None:
+    async def _sweep(self, scan_id: str) -> None:
+        """Delete the copies that killed scans left behind, those of `scan_id` too."""
         self.work_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        area = self.work_dir / scan_id
-        _remove(area)
-        area.mkdir(mode=0o700)
+        for area in self.work_dir.iterdir():
+            try:
+                if (await self.store.get(area.name)).state == "running" and area.name != scan_id:
+                    continue
+            except NotFound:
+                pass
+            await anyio.to_thread.run_sync(_remove, area)
 
     async def _scan_parts(
         self,

@@ -115,6 +115,18 @@ async def test_nothing_staged_is_left_behind(tmp_path: Path) -> None:
     assert bench.work.stat().st_mode & 0o077 == 0
 
 
+async def test_copies_that_killed_scans_left_are_deleted_by_the_next_scan(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, MemoryEngine("one", PYTHON, one_each))
+    bench.write("a.py")
+    killed, running = await bench.scan(), await bench.scan()
+    await bench.store.update(running.model_copy(update={"state": "running"}))
+    for name in (killed.id, running.id, "scan_forgotten"):
+        (bench.work / name / "part").mkdir(parents=True)
+    async with bench.store.claim(running.id):
+        await bench.scan()
+    assert [path.name for path in bench.work.iterdir()] == [running.id]
+
+
 async def test_engines_run_side_by_side(tmp_path: Path) -> None:
     first, second = anyio.Event(), anyio.Event()
 
