@@ -138,7 +138,7 @@ def of_rpc(code: int, message: str, data: Any = None) -> SuiteError:
     match code:
         case rpc.UNAUTHENTICATED:
             return Refused(text, hint or _KEY_HINT)
-        case rpc.REFUSED:
+        case rpc.REFUSED | rpc.MISSING_CLIENT_CAPABILITY:
             return Refused(text, hint)
         case rpc.RATE_LIMITED:
             seconds = data.get("retry_after_seconds") if isinstance(data, dict) else None

@@ -134,6 +134,7 @@ def test_an_address_that_is_none_is_a_usage_error(quantum: Quantum) -> None:
     [
         (rpc.UNAUTHENTICATED, Refused),
         (rpc.REFUSED, Refused),
+        (rpc.MISSING_CLIENT_CAPABILITY, Refused),
         (rpc.RATE_LIMITED, RateLimited),
         (rpc.UPSTREAM_UNAVAILABLE, Unavailable),
         (rpc.CONNECTION_CLOSED, Unavailable),
