@@ -48,6 +48,7 @@ _ALLOW = [(b"allow", b"GET, POST, DELETE")]
 _VERSIONS_OF_HANDSHAKE = frozenset(version.encode() for version in HANDSHAKE_VERSIONS)
 _PREFLIGHT = [
     (b"access-control-allow-methods", b"GET, POST, DELETE"),
+    (b"access-control-allow-headers", b"*, authorization"),
     (b"access-control-max-age", b"600"),
 ]
 
@@ -156,8 +157,7 @@ class HubApp:
     async def _other(self, scope: Scope, headers: dict[bytes, bytes], receive: Receive, send: Send) -> None:
         method: str = scope["method"]
         if method == "OPTIONS" and b"access-control-request-method" in headers:
-            asked = headers.get(b"access-control-request-headers", b"")
-            await send_empty(send, 204, [*_PREFLIGHT, (b"access-control-allow-headers", asked)])
+            await send_empty(send, 204, _PREFLIGHT)
             return
         if method not in ("GET", "DELETE"):
             raise Rejection(405, RpcError(INVALID_REQUEST, "The endpoint takes POST, GET and DELETE."), _ALLOW)

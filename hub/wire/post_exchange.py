@@ -6,13 +6,18 @@ from contextlib import contextmanager
 
 import anyio
 
-from quantum_suite.hub.call import Hub, Json, RpcError
+from quantum_suite.hub.call import CONNECTION_CLOSED, Hub, Json, RpcError
 from quantum_suite.hub.wire.conversation import session_call
 from quantum_suite.hub.wire.event_stream import KEEPALIVE_SECONDS, EventStreamResponse
 from quantum_suite.hub.wire.http import HANDSHAKE_STATUS, HttpRequest, send_body, send_error, until_disconnected
 from quantum_suite.hub.wire.messages import Answer, answer, error_bytes, request_id_of
 from quantum_suite.hub.wire.rejection import shutting_down
 from quantum_suite.hub.wire.sessions import HttpSession, PostPeer, PostStream
+
+_TOO_LATE = RpcError(
+    CONNECTION_CLOSED,
+    "The stream broke and was not taken up again in time, so the call was cancelled; call again.",
+)
 
 
 @contextmanager
@@ -124,10 +129,11 @@ class PostExchange:
             await send_body(self._request.send, 200, self._replies[0].body)
 
     async def _respond_cancelled(self, requests: list[Json]) -> None:
-        """Say why nothing comes, if the client is still there: the hub is going."""
+        """Say why nothing comes, to a client that is still there or comes back later."""
         if self.stream.begun:
+            error = _TOO_LATE if self._lost else shutting_down().error
             for message in requests:
-                await self.stream.emit(error_bytes(message["id"], shutting_down().error))
+                await self.stream.emit(error_bytes(message["id"], error))
             self.stream.finish()
             if self._pump is not None:
                 await self._pump

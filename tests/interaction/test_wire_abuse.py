@@ -138,6 +138,26 @@ async def test_a_client_that_reads_nothing_loses_its_stream_and_its_call(
                     await connection.stream.receive()
 
 
+async def test_a_listener_that_reads_nothing_delays_nobody_and_is_given_up() -> None:
+    hub = WireHub()
+    async with serving(hub) as (app, port):
+        headers = handshake_headers(await open_session(port))
+        async with connected(port) as connection:
+            await connection.send("GET", "/mcp", headers)
+            await connection.head()
+            with anyio.fail_after(5):
+                for _ in range(2000):
+                    await hub.opened[0].peer.notify("notifications/message", {"data": "x" * 10_000})
+                    await anyio.lowlevel.checkpoint()
+            with pytest.raises((anyio.EndOfStream, anyio.BrokenResourceError)):  # noqa: PT012  # drain what was buffered
+                while True:
+                    await connection.stream.receive()
+        async with connected(port) as connection:
+            await connection.send("GET", "/mcp", headers)
+            assert (await connection.head())[0] == 200
+        assert app.session_count == 1
+
+
 async def test_a_fast_flood_reaches_a_client_that_reads() -> None:
     message = modern("tools/call", {"name": "flood", "arguments": {"count": 3000, "size": 1000}})
     async with serving(WireHub()) as (_, port):

@@ -234,7 +234,12 @@ async def test_a_broken_stream_that_nobody_resumes_ends_the_work(monkeypatch: py
         async with connected(port) as connection:
             await connection.send("POST", "/mcp", headers, json.dumps(tool("slow", steps=1)).encode())
             await connection.head()
+            (primer,) = await connection.events(1)
         await until(lambda: hub.cancelled.get("slow") == 1 and app.in_flight == 0)
+        async with connected(port) as connection:
+            await connection.send("GET", "/mcp", headers | {"last-event-id": primer.id or ""})
+            last = parse_events((await connection.reply()).body)[-1].json
+            assert "not taken up again in time" in last["error"]["message"]
 
 
 async def test_a_connection_closed_before_any_event_ends_the_work_at_once() -> None:

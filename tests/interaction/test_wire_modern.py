@@ -329,7 +329,7 @@ async def test_only_named_origins_may_read_answers_in_a_browser() -> None:
         preflight = await connection.head()
         assert preflight[0] == 204
         assert preflight[1]["access-control-allow-origin"] == "https://app.example.com"
-        assert preflight[1]["access-control-allow-headers"] == "mcp-method"
+        assert preflight[1]["access-control-allow-headers"] == "*, authorization"
         local = await call_once(port, ECHO, modern_headers(ECHO, origin="http://localhost:5173"))
         assert local.status == 200
         assert "access-control-allow-origin" not in local.headers
