@@ -220,12 +220,25 @@ class Slow(Server):
 
 
 class ChangesTools(Server):
-    """Offers one more tool after every call, and says so."""
+    """Offers one more tool after every call, in all its processes, and says so.
+
+    How many there are is kept in the file named by the variable `TOOLS_FILE`, one line for each.
+    """
 
     says_so = True
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._file = Path(os.environ["TOOLS_FILE"])
+
+    def answer(self, message: Json) -> Iterator[Json | bytes]:
+        more = self._file.read_text().splitlines() if self._file.exists() else []
+        self.tools = [tool("work"), *map(tool, more)]
+        yield from super().answer(message)
+
     def call(self, message: Json) -> Iterator[Json | bytes]:
-        self.tools.append(tool(f"work_{len(self.tools)}"))
+        with self._file.open("a") as file:
+            file.write(f"work_{len(self.tools)}\n")
         yield from super().call(message)
         if self.says_so:
             yield {"jsonrpc": "2.0", "method": "notifications/tools/list_changed"}

@@ -1,0 +1,64 @@
+"""The protocol's own suite finds nothing wrong with the hub, however the reference server behind it is reached."""
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from reference.conformance import run_suite, scored_scenarios
+from reference.running import REFERENCE, hub_child, listening, reference_server
+
+
+@asynccontextmanager
+async def _in_process(home: Path) -> AsyncIterator[str]:
+    # What an installed package does: metadata on the path names the server under the entry-point group.
+    package = home / "installed" / "reference_server-1.0.dist-info"
+    package.mkdir(parents=True)
+    (package / "METADATA").write_text("Metadata-Version: 2.1\nName: reference-server\nVersion: 1.0\n")
+    (package / "entry_points.txt").write_text("[quantum_suite.servers]\nreference = reference.server:build\n")
+    path = os.pathsep.join([str(package.parent), str(REFERENCE.parent)])
+    mount = {"command": "quantum", "args": ["serve", "reference", "--stdio"], "quantum": {"prefix": ""}}
+    async with hub_child({"mcpServers": {"reference": mount}}, home, PYTHONPATH=path) as url:
+        yield url
+
+
+@asynccontextmanager
+async def _over_stdio(home: Path) -> AsyncIterator[str]:
+    command, *arguments = [*reference_server(), "--stdio"]
+    mount = {"command": command, "args": arguments, "quantum": {"prefix": ""}}
+    async with hub_child({"mcpServers": {"reference": mount}}, home) as url:
+        yield url
+
+
+@asynccontextmanager
+async def _over_http(home: Path) -> AsyncIterator[str]:
+    async with listening([*reference_server(), "--http", "0"]) as (upstream, _):
+        mount = {"type": "http", "url": upstream, "quantum": {"prefix": ""}}
+        async with hub_child({"mcpServers": {"reference": mount}}, home) as url:
+            yield url
+
+
+@asynccontextmanager
+async def _directly(home: Path) -> AsyncIterator[str]:
+    async with listening([*reference_server(), "--http", "0"]) as (url, _):
+        yield url
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("revision", ["2026-07-28", "2025-11-25"])
+@pytest.mark.parametrize(
+    "mount", [_directly, _in_process, _over_stdio, _over_http], ids=lambda mount: mount.__name__
+)
+async def test_every_scored_scenario_passes(mount, revision, tmp_path):
+    async with mount(tmp_path) as url:
+        results = await run_suite(url, revision, tmp_path / "results")
+
+    scored = await scored_scenarios(revision)
+    problems = [
+        f"{scenario}: {problem}"
+        for scenario in scored
+        for problem in (results[scenario].problems if scenario in results else ("was not run",))
+    ]
+    assert not problems, "\n".join(problems)
+    assert all(results[scenario].passed for scenario in scored)
