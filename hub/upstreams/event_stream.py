@@ -31,7 +31,8 @@ class EventStream:
         self._after_cr = False
         self._begun = False
         self._data: list[bytes] = []
-        self._size = 0
+        self._data_size = 0
+        self._partial_size = 0
         self._id: str | None = None
         self._retry_ms: int | None = None
 
@@ -48,27 +49,31 @@ class EventStream:
         self._after_cr = chunk.endswith(b"\r")
         if b"\r" in chunk:
             chunk = chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-        self._size += len(chunk)
-        if self._size > self._max_event_bytes:
-            raise EventTooLarge(f"an event larger than {self._max_event_bytes} bytes")
         first, *rest = chunk.split(b"\n")
         self._partial.append(first)
+        self._partial_size += len(first)
+        self._check_size()
         if not rest:
             return
         *lines, last = [b"".join(self._partial), *rest]
-        self._partial = [last] if last else []
+        self._partial, self._partial_size = ([last], len(last)) if last else ([], 0)
         for line in lines:
             if line:
                 self._field(line)
             else:
                 self._dispatch()
-        self._size = len(last) + sum(map(len, self._data))
+
+    def _check_size(self) -> None:
+        if self._partial_size + self._data_size > self._max_event_bytes:
+            raise EventTooLarge(f"an event larger than {self._max_event_bytes} bytes")
 
     def _field(self, line: bytes) -> None:
         name, _, value = line.partition(b":")
         value = value.removeprefix(b" ")
         if name == b"data":
             self._data.append(value)
+            self._data_size += len(value) + 1
+            self._check_size()
         elif name == b"id" and b"\0" not in value:
             self._id = value.decode("utf-8", "replace")
         elif name == b"retry" and value.isdigit() and len(value) < 10:
@@ -77,5 +82,5 @@ class EventStream:
     def _dispatch(self) -> None:
         if self._data or self._id is not None or self._retry_ms is not None:
             event = Event(b"\n".join(self._data), self._id, self._retry_ms)
-            self._data, self._id, self._retry_ms = [], None, None
+            self._data, self._data_size, self._id, self._retry_ms = [], 0, None, None
             self._on_event(event)

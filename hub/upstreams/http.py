@@ -28,6 +28,7 @@ from quantum_suite.hub.upstreams.http_standing import StandingStream
 from quantum_suite.hub.upstreams.interface import Announce, Diagnostics, Hello, Link, LinkKey, LinkLost
 
 _SESSION_ID = re.compile(r"[\x21-\x7e]{1,1024}")
+_EVENT_ID = re.compile(r"[\x20-\x7e]+")
 _RESUME_ATTEMPTS = 5
 _LONGEST_RETRY_SECONDS = 30.0
 _SIDE_SECONDS = 10.0
@@ -273,7 +274,9 @@ class HandshakeHttpLink(_HttpLink):
         return await self._send(request, reply, long_lived=True)
 
     def _listen_request(self, last_event_id: str | None) -> bytes:
-        more = {} if last_event_id is None or not last_event_id.isascii() else {"Last-Event-ID": last_event_id}
+        more = {}
+        if last_event_id is not None and _EVENT_ID.fullmatch(last_event_id):
+            more["Last-Event-ID"] = last_event_id
         return self._head("GET", more) + b"\r\n"
 
     def _session_gone(self, status: int, headers: dict[str, str]) -> RpcError | None:

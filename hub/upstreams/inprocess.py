@@ -331,10 +331,12 @@ class _HandshakeLink(_InProcessLink):
 class InProcessConnector:
     """Mounts a server: its lifespan is entered on the first connection and left by `aclose`."""
 
-    def __init__(self, server: MCPServer[Any] | Server[Any]) -> None:
+    def __init__(self, server: MCPServer[Any] | Server[Any], *, close_seconds: float = 10.0) -> None:
+        """`close_seconds` bounds the end of the server's lifespan."""
         # An MCPServer is a layer over the low-level server, which is what the kernel serves; it has no accessor.
         self._server: Server[Any] = server._lowlevel_server if isinstance(server, MCPServer) else server
         self._host: Host[Any] = Host(self._open)
+        self._close_seconds = close_seconds
         self._followed: list[Announce] = []
 
     async def _open(self, stack: AsyncExitStack) -> Any:
@@ -371,7 +373,7 @@ class InProcessConnector:
 
     async def aclose(self) -> None:
         """Leave the server's lifespan. Idempotent."""
-        await self._host.aclose()
+        await self._host.aclose(self._close_seconds)
 
 
 class _Follower(NoPeer):
