@@ -51,6 +51,10 @@ SETTLE_SECONDS = 1.0
 """How long a starting hub waits for its upstreams before it answers; slower ones join when they are up."""
 
 
+STARTING_SECONDS = 10.0
+"""How long a call waits for the upstream its name points to, while that is still starting."""
+
+
 class Gateway:
     """A running hub: what the wire talks to, and what people ask about."""
 
@@ -75,6 +79,9 @@ class Gateway:
     async def handle(self, call: Call) -> Json:
         """Answer one request."""
         call.target = self._router.resolve(call)
+        if call.target is None and self._router.may_appear(call):
+            await self._registry.settled(STARTING_SECONDS)
+            call.target = self._router.resolve(call)
         return await self._answer(call)
 
     async def authenticate(self, credentials: Credentials) -> Principal:

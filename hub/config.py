@@ -92,11 +92,11 @@ class _Entry(BaseModel):
     url: str | None = None
     headers: dict[str, str] = Field(default_factory=dict)
     disabled: bool = False
-    quantum: "_Options" = Field(default_factory=lambda: _Options())
+    quantum: "EntryOptions" = Field(default_factory=lambda: EntryOptions())
 
 
-class _Options(BaseModel):
-    """The suite's own key of an entry."""
+class EntryOptions(BaseModel):
+    """The suite's own key of an entry, `quantum`, as written."""
 
     model_config = ConfigDict(extra="ignore", strict=True)
 
@@ -223,7 +223,7 @@ def _unread(plain: dict[str, Any]) -> Iterator[str]:
     yield from (key for key in plain if key not in _READ)
     own = plain.get("quantum")
     if isinstance(own, dict):
-        yield from (f"quantum.{key}" for key in own if key not in _Options.model_fields)
+        yield from (f"quantum.{key}" for key in own if key not in EntryOptions.model_fields)
 
 
 def _explain(error: ValidationError) -> str:

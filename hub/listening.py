@@ -17,7 +17,7 @@ from anyio.abc import TaskGroup
 from quantum_suite.core.errors import SuiteError
 from quantum_suite.hub.call import Json, NoPeer, RpcError
 from quantum_suite.hub.envelope import hub_envelope
-from quantum_suite.hub.upstreams.interface import Hello, LinkKey
+from quantum_suite.hub.upstreams.interface import Hello, Link, LinkKey
 from quantum_suite.hub.upstreams.pool import LinkPool
 
 logger = logging.getLogger(__name__)
@@ -149,6 +149,14 @@ class Listening:
             for uri in sorted(before - now):
                 await self._tell(key, "resources/unsubscribe", uri)
         self._subscribed = wanted
+
+    async def resume(self, link: Link) -> None:
+        """Subscribe again on a session that replaces a lost one."""
+        for uri in sorted(self._subscribed.get("shared", ())):
+            try:
+                await link.request("resources/subscribe", {"uri": uri}, NoPeer())
+            except RpcError as error:
+                logger.warning("the upstream refused to go on with %s: %s", uri, error)
 
     async def _tell(self, key: LinkKey, method: str, uri: str) -> None:
         try:

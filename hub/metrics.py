@@ -15,7 +15,7 @@ _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 
 
 
 class Metrics:
-    """The hub's metrics in a registry of their own. Label values are bounded: the protocol's methods, upstreams."""
+    """The hub's metrics in a registry of their own. Label values are bounded sets."""
 
     def __init__(self, statuses: Callable[[], Sequence[UpstreamStatus]]) -> None:
         self.registry = CollectorRegistry()

@@ -88,6 +88,13 @@ class Registry:
         upstream = self.get(name)
         return upstream.stderr_tail if upstream is not None else None
 
+    def starting(self, name: str | None) -> bool:
+        """Whether an upstream is still starting that may offer `name`; None asks for any upstream at all."""
+        return any(
+            not upstream.settled.is_set() and (name is None or name.startswith(upstream.config.prefix))
+            for upstream in self.upstreams()
+        )
+
     async def settled(self, seconds: float) -> None:
         """Wait until every upstream was tried once, at most `seconds`."""
         with anyio.move_on_after(seconds):

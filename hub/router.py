@@ -85,6 +85,15 @@ class Router:
                 return self._completed(params.get("ref"))
         return None
 
+    def may_appear(self, call: Call) -> bool:
+        """Whether a name that stands for nothing now may belong to an upstream that is still starting."""
+        match call.method:
+            case "tools/call" | "prompts/get":
+                return self._registry.starting(_text(call.params, "name"))
+            case "resources/read" | "resources/subscribe" | "completion/complete":
+                return self._registry.starting(None)
+        return False
+
     def _resource(self, uri: str) -> Target | None:
         if (target := self._registry.catalogue.resource(uri)) is not None:
             return target

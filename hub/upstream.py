@@ -367,9 +367,8 @@ class Upstream:
             return
         if (level := self._levels.get(key)) is not None:
             await _set_level(link, level)
-        if key == self.hub_key("handshake"):
-            for uri in self._reports.followed(self).get("shared", ()):
-                await link.request("resources/subscribe", {"uri": uri}, NoPeer())
+        if key == self.hub_key("handshake") and self._listening is not None:
+            await self._listening.resume(link)
 
     async def _announced(self, method: str, params: Json) -> None:
         self._heard(method, params, None)

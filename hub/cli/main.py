@@ -10,6 +10,7 @@ import typer
 
 from quantum_suite.core.errors import SuiteError
 from quantum_suite.hub.cli.commands import asking, managing, serving
+from quantum_suite.hub.cli.commands.options import Json
 from quantum_suite.hub.cli.console import say, write_json, write_line
 from quantum_suite.hub.cli.exits import ExitCode, code_of, leaves
 
@@ -35,7 +36,7 @@ def build_app() -> typer.Typer:
     return app
 
 
-def version(as_json: bool = typer.Option(False, "--json", help="Answer as JSON.")) -> None:
+def version(as_json: Json = False) -> None:
     """Show the version of the suite and of Python."""
     import platform
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -47,7 +47,7 @@ Port = Annotated[
 ]
 
 
-def finish(command: Callable[..., Awaitable[ExitCode]], *arguments: Any) -> None:
+def finish(command: Callable[..., Awaitable[ExitCode]], *arguments: Any) -> NoReturn:
     """Run an asynchronous command to its end and leave with its exit code."""
     import importlib.util
 

@@ -1,0 +1,151 @@
+"""Who may see and call what, through the real hub: keys, roles, approval, audit."""
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio
+import httpx2
+import pytest
+from mcp import Client, MCPError
+from mcp.client.streamable_http import streamable_http_client
+from mcp.server.mcpserver import MCPServer
+from mcp.types import ElicitResult, TextContent, ToolAnnotations
+from reference.hub import running_hub, tool_names
+
+from quantum_suite.core.principals import Role
+from quantum_suite.hub.access.sqlite_keys import SqliteKeyStore
+from quantum_suite.hub.mounts import Extra
+
+pytestmark = pytest.mark.anyio
+
+
+def a_server() -> MCPServer[Any]:
+    server: MCPServer[Any] = MCPServer("things")
+
+    @server.tool(annotations=ToolAnnotations(read_only_hint=True))
+    def look() -> str:
+        return "seen"
+
+    @server.tool(annotations=ToolAnnotations(read_only_hint=False, destructive_hint=False))
+    def add(password: str = "") -> str:
+        return "added"
+
+    @server.tool(annotations=ToolAnnotations(destructive_hint=True))
+    def wipe(what: str) -> str:
+        return f"wiped {what}"
+
+    return server
+
+
+THINGS = [Extra("things", a_server(), "things")]
+
+
+def a_key(home: Path, role: Role) -> str:
+    with SqliteKeyStore(home / "data" / "keys.db") as keys:
+        return keys.create(f"a-{role}", [role])[1]
+
+
+@asynccontextmanager
+async def with_key(url: str, key: str, **more: Any) -> AsyncIterator[Client]:
+    async with (
+        httpx2.AsyncClient(headers={"Authorization": f"Bearer {key}"}, timeout=30) as http,
+        Client(streamable_http_client(url, http_client=http), **more) as client,
+    ):
+        yield client
+
+
+def audited(home: Path) -> list[dict[str, Any]]:
+    files = sorted((home / "data" / "audit").glob("*.jsonl"))
+    return [json.loads(line) for file in files for line in file.read_text().splitlines()]
+
+
+async def test_a_viewer_neither_sees_nor_calls_what_changes_things(tmp_path) -> None:
+    async with running_hub(tmp_path, {}, extra=THINGS) as hub:
+        key = a_key(tmp_path, Role.VIEWER)
+        async with with_key(hub.url, key) as client:
+            assert {n for n in await tool_names(client) if n.startswith("things")} == {"things_look"}
+            assert not (await client.call_tool("things_look", {})).is_error
+            with pytest.raises(MCPError) as hidden:
+                await client.call_tool("things_add", {})
+            with pytest.raises(MCPError) as unknown:
+                await client.call_tool("things_nothing", {})
+    assert hidden.value.error.code == unknown.value.error.code
+    assert hidden.value.error.message.replace("add", "nothing") == unknown.value.error.message
+
+
+@pytest.mark.parametrize("mode", ["2026-07-28", "legacy"])
+@pytest.mark.parametrize("approved", [True, False])
+async def test_an_operator_destroys_only_what_a_person_approves(tmp_path, mode, approved) -> None:
+    asked: list[str] = []
+
+    async def person(context: Any, params: Any) -> ElicitResult:
+        asked.append(params.message)
+        return (
+            ElicitResult(action="accept", content={"approve": True})
+            if approved
+            else ElicitResult(action="decline")
+        )
+
+    async with running_hub(tmp_path, {}, extra=THINGS) as hub:
+        key = a_key(tmp_path, Role.OPERATOR)
+        async with with_key(hub.url, key, mode=mode, elicitation_callback=person) as client:
+            assert "things_wipe" in await tool_names(client)
+            if approved:
+                result = await client.call_tool("things_wipe", {"what": "disk"})
+                assert isinstance(result.content[0], TextContent)
+                assert result.content[0].text == "wiped disk"
+            else:
+                with pytest.raises(MCPError):
+                    await client.call_tool("things_wipe", {"what": "disk"})
+    assert len(asked) == 1
+    assert "things_wipe" in asked[0]
+
+
+async def test_a_wrong_key_is_refused_even_on_this_machine(tmp_path) -> None:
+    async with running_hub(tmp_path, {}, extra=THINGS) as hub, httpx2.AsyncClient() as http:
+        body = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {"protocolVersion": "2025-11-25"}}
+        headers = {
+            "Authorization": "Bearer qs_nonsense",
+            "Accept": "application/json, text/event-stream",
+        }
+        answer = await http.post(hub.url, json=body, headers=headers)
+    assert answer.status_code == 401
+    assert answer.headers["WWW-Authenticate"].startswith("Bearer")
+
+
+async def test_every_call_is_audited_with_a_digest_and_no_argument_values(tmp_path) -> None:
+    async with running_hub(tmp_path, {}, extra=THINGS) as hub, Client(hub.url) as client:
+        await client.call_tool("things_add", {"password": "open sesame"})
+        with pytest.raises(MCPError):
+            await client.call_tool("things_nothing", {})
+    records = [record for record in audited(tmp_path) if record["method"] == "tools/call"]
+    added = [record for record in records if record["target"] == "things_add"]
+    assert [record["outcome"] for record in added] == ["accepted", "ok"]
+    assert len({record["call_id"] for record in added}) == 1
+    assert len(added[-1]["arguments_sha256"]) == 64
+    assert "open sesame" not in json.dumps(audited(tmp_path))
+    assert any(record["outcome"].startswith("error") for record in records)
+
+
+async def test_a_principals_session_is_no_use_to_another(tmp_path) -> None:
+    async with running_hub(tmp_path, {}, extra=THINGS) as hub, httpx2.AsyncClient() as http:
+        key = a_key(tmp_path, Role.VIEWER)
+        headers = {"Accept": "application/json, text/event-stream"}
+        params = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "c", "version": "1"}}
+        body = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params}
+        opened = await http.post(hub.url, json=body, headers=headers)
+        session = opened.headers["Mcp-Session-Id"]
+        theirs = {**headers, "Mcp-Session-Id": session, "Authorization": f"Bearer {key}"}
+        ping = {"jsonrpc": "2.0", "id": 2, "method": "ping"}
+        with anyio.fail_after(10):
+            refused = await http.post(hub.url, json=ping, headers=theirs)
+            stream = await http.get(hub.url, headers={**theirs, "Accept": "text/event-stream"})
+            ended = await http.delete(hub.url, headers=theirs)
+            mine = await http.post(
+                hub.url, json=ping, headers={k: v for k, v in theirs.items() if k != "Authorization"}
+            )
+    assert [refused.status_code, stream.status_code, ended.status_code] == [404, 404, 404]
+    assert mine.status_code == 200
