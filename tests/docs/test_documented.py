@@ -10,7 +10,7 @@ from docs.pages import ROOT
 
 from quantum_suite.hub.cli.exits import ExitCode
 from quantum_suite.hub.cli.main import build_app
-from quantum_suite.hub.config import _Options
+from quantum_suite.hub.config import EntryOptions
 from quantum_suite.hub.settings import HubSettings, Limits
 
 CONFIGURATION = (ROOT / "docs/configuration.md").read_text(encoding="utf-8")
@@ -36,9 +36,9 @@ def test_every_limit_is_documented_with_its_default(name: str) -> None:
     assert f"| `{Limits.model_fields[name].default}` |" in row(CONFIGURATION, f"QUANTUM_LIMITS_{name.upper()}")
 
 
-@pytest.mark.parametrize("name", list(_Options.model_fields))
+@pytest.mark.parametrize("name", list(EntryOptions.model_fields))
 def test_every_option_of_an_entry_is_documented(name: str) -> None:
-    default = _Options.model_fields[name].default
+    default = EntryOptions.model_fields[name].default
     shown = row(CONFIGURATION, name)
     if isinstance(default, int | float):
         assert f"| `{str(default).lower()}` |" in shown
