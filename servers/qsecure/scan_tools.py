@@ -42,9 +42,10 @@ def add_tools(server: MCPServer[Any], scanner: RepositoryScanner, workspaces: Wo
         title="Scan a repository for security problems",
         description="Scan a directory or file of a granted workspace for leaked credentials, insecure "
         "infrastructure settings (Terraform, Kubernetes, Helm, Dockerfile, CloudFormation, ...) and insecure "
-        "Python. Changes nothing and sends nothing anywhere. Returns counts, the worst findings, links to the "
-        "full reports, and what was not assessed: mention the latter, silence there is not a clean bill. Then use "
-        "list_findings for more and explain_finding for one. An interrupted scan is continued with resume.",
+        "Python. Changes nothing and sends nothing anywhere; files named in .gitignore are read too. Returns "
+        "counts, the worst findings, links to the full reports, and what was not assessed: mention the latter, "
+        "silence there is not a clean bill. Then use list_findings for more and explain_finding for one. An "
+        "interrupted scan is continued with resume.",
         annotations=_READS,
     )
     async def scan_repository(

@@ -3,6 +3,7 @@
 import math
 import re
 from collections import Counter
+from collections.abc import Sequence
 
 from quantum_suite.core.masking import MASK, mask_text
 
@@ -19,6 +20,9 @@ _OPTION = re.compile(r"(?P<option>(?:^|\s)(?:-u|--user|--pass\S*|--token|--secre
 _TOKEN = re.compile(r"[A-Za-z0-9+/=_\-]{20,}")
 _HEX = re.compile(r"[0-9a-fA-F]{32,}")
 _TOKEN_BITS = 3.7
+_LEFT_OPEN = ("=", "(", ":", ",", "[", "\\")
+_ANNOUNCING_LINES = 3
+_ANNOUNCING_COLUMNS = 400
 
 
 def mask_line(line: str, *, credential: bool, is_code: bool) -> str:
@@ -35,6 +39,17 @@ def mask_line(line: str, *, credential: bool, is_code: bool) -> str:
             text = _DOCKER_ENV.sub(lambda match: match["head"] + MASK, text)
             text = _ASSIGNED.sub(lambda match: f"{match['sign']}{match['gap']}{MASK}", text)
     return _TOKEN.sub(_mask_random, text)
+
+
+def announces_secret(earlier: Sequence[str], *, is_code: bool) -> bool:
+    """Whether the lines just before one say that it holds a secret, as settings often do over several lines.
+
+    In settings (`name: DB_PASSWORD`, then `value: ...`) the last three count; in code only a line left open.
+    """
+    if is_code:
+        last = earlier[-1].rstrip() if earlier else ""
+        return last.endswith(_LEFT_OPEN) and _SECRET_WORD.search(last[-_ANNOUNCING_COLUMNS:]) is not None
+    return any(_SECRET_WORD.search(line[:_ANNOUNCING_COLUMNS]) for line in earlier[-_ANNOUNCING_LINES:])
 
 
 def hidden_value(raw: str, masked: str) -> str | None:

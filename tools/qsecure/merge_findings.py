@@ -1,5 +1,6 @@
 """Turns what engines reported on a part into findings: masked, named, and the same thing only once."""
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -9,11 +10,13 @@ from quantum_suite.core.findings import Finding, Location, Region
 from quantum_suite.core.masking import MASK
 from quantum_suite.tools.qsecure.engines.interface import RawFinding, StagedFile
 from quantum_suite.tools.qsecure.fingerprint_findings import Fingerprinter
-from quantum_suite.tools.qsecure.mask_snippets import hidden_value, mask_line, mask_prose
+from quantum_suite.tools.qsecure.mask_snippets import announces_secret, hidden_value, mask_line, mask_prose
 from quantum_suite.tools.qsecure.stage_files import StagedPart
 
 _SNIPPET_LINES = 5
 _SNIPPET_COLUMNS = 240
+_MASKED_COLUMNS = 4_000
+_LAST_WORD = re.compile(r"\S*$")
 _MESSAGE_CHARACTERS = 500
 _SHORTEST_VALUE = 4
 _CREDENTIAL = "hardcoded-credential"
@@ -167,7 +170,15 @@ class _MaskedFile:
 
     def _line(self, number: int, *, credential: bool) -> str:
         line = self.without_values(self._masked.get(number, self._lines[number - 1]))
+        whole = len(line) <= _MASKED_COLUMNS
         masked = mask_line(
-            line.rstrip("\r"), credential=credential or number in self._credential, is_code=self._is_code
+            line[:_MASKED_COLUMNS].rstrip("\r"),
+            credential=credential
+            or number in self._credential
+            or announces_secret(self._lines[max(0, number - 4) : number - 1], is_code=self._is_code),
+            is_code=self._is_code,
         )
-        return masked if len(masked) <= _SNIPPET_COLUMNS else masked[:_SNIPPET_COLUMNS] + "…"
+        if not whole:
+            # The cut may have gone through a secret, and what is left of it need not look like one.
+            masked = _LAST_WORD.sub("", masked)
+        return masked if whole and len(masked) <= _SNIPPET_COLUMNS else masked[:_SNIPPET_COLUMNS] + "…"

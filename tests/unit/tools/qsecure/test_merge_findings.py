@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from planted.repositories import fake_aws_key, fake_private_key
 
 from quantum_suite.core.findings import Confidence, Finding, Region, Severity
@@ -147,6 +148,35 @@ def test_long_lines_and_long_regions_are_cut(tmp_path: Path) -> None:
     assert finding.snippet is not None
     assert len(finding.snippet.splitlines()) == 6
     assert max(map(len, finding.snippet.splitlines())) <= 241
+
+
+def test_a_secret_at_the_cut_of_an_enormous_line_does_not_show(tmp_path: Path) -> None:
+    word = "ab" * 30
+    (finding,) = merge(
+        tmp_path, "a\n" + " ".join("x" * 19 for _ in range(198)) + f" {word}{word}" + "y" * 9_000_000, CODE
+    )
+    assert finding.snippet is not None
+    assert "ab" not in finding.snippet
+    minified = "a=" + "q" * 200 + word + "z" * 9_000_000
+    (short,) = merge(tmp_path, f"a\n{minified}\n", CODE)
+    assert short.snippet == "…"
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("p.yaml", "env:\n- name: DB_PASSWORD\n  value: {}\n"),
+        ("v.tf", 'variable "db_password" {{\n  type = string\n  default = "{}"\n}}\n'),
+        ("a.py", 'x = {{\n    "password":\n        "{}",\n}}\n'),
+        ("b.py", 'login(password=\n    "{}"\n)\n'),
+    ],
+)
+def test_a_secret_announced_on_an_earlier_line_does_not_show(tmp_path: Path, name: str, text: str) -> None:
+    word = "plain" + "word"
+    block = replace(CODE, staged=name, region=Region(start_line=1, end_line=4), cwe=())
+    (finding,) = merge(tmp_path, text.format(word), block, name=name)
+    assert finding.snippet is not None
+    assert word not in finding.snippet
 
 
 def test_only_what_every_engine_is_told_to_ignore_is_suppressed(tmp_path: Path) -> None:
