@@ -177,7 +177,8 @@ async def open_hub(
             DeadlineStage(settings.limits.call_deadline_seconds),
         ]
         if settings.otlp_endpoint is not None:
-            stages.insert(0, trace_stage(stack.enter_context(open_tracer(settings.otlp_endpoint))))
+            tracer = await stack.enter_async_context(open_tracer(settings.otlp_endpoint))
+            stages.insert(0, trace_stage(tracer))
         gateway = Gateway(fold(stages, router.handle), router, registry, following, authenticator, mounts, metrics)
         mounts.add(Extra("hub", build_about(registry.statuses, mounts.engines, registry.stderr_tail), "hub"))
 

@@ -4,9 +4,12 @@ Trace context travels in `_meta` (`traceparent`, `tracestate`, `baggage`; SEP-41
 loaded and the client's own context passes through untouched.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
+
+import anyio
+import anyio.to_thread
 
 from quantum_suite.core.errors import ConfigurationError
 from quantum_suite.hub.call import Call, Handler, Json, RpcError, Stage
@@ -14,12 +17,14 @@ from quantum_suite.hub.call import Call, Handler, Json, RpcError, Stage
 if TYPE_CHECKING:
     from opentelemetry.trace import Tracer
 
+_FLUSH_SECONDS = 5.0
 _KEYS = ("traceparent", "tracestate", "baggage")
 
 
-@contextmanager
-def open_tracer(endpoint: str) -> Iterator["Tracer"]:
-    """Export spans to `endpoint` (OTLP over HTTP) until the context ends; the rest is flushed then.
+@asynccontextmanager
+async def open_tracer(endpoint: str) -> AsyncIterator["Tracer"]:
+    """Export spans to `endpoint` (OTLP over HTTP) until the context ends; the rest is flushed then, for at most
+    `_FLUSH_SECONDS`.
 
     Raises `ConfigurationError` when the SDK is not installed.
     """
@@ -37,7 +42,8 @@ def open_tracer(endpoint: str) -> Iterator["Tracer"]:
     try:
         yield provider.get_tracer("quantum_suite.hub")
     finally:
-        provider.shutdown()
+        with anyio.move_on_after(_FLUSH_SECONDS, shield=True):
+            await anyio.to_thread.run_sync(provider.shutdown, abandon_on_cancel=True)
 
 
 def trace_stage(tracer: "Tracer") -> Stage:
