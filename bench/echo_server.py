@@ -9,13 +9,15 @@ from typing import Any
 
 import uvicorn
 from mcp.server.mcpserver import MCPServer
+from mcp.types import ToolAnnotations
 
 
 def build() -> MCPServer[Any]:
     """Return the server; the SDK does all the work."""
     server: MCPServer[Any] = MCPServer("echo", version="1.0.0", log_level="WARNING")
 
-    @server.tool()
+    # Said to be harmless: a hub asks a person before it lets an operator call what may be destructive.
+    @server.tool(annotations=ToolAnnotations(read_only_hint=True, open_world_hint=False))
     async def echo(text: str) -> str:
         """Return the text as it came."""
         return text
