@@ -139,7 +139,7 @@ async def open_hub(
     mounts = Mounts(services, settings.limits, extra)
     authoriser = Authoriser(settings.data_dir / "policies")
     async with AsyncExitStack() as stack:
-        keys = stack.enter_context(SqliteKeyStore(settings.data_dir / "keys.db"))
+        keys = stack.enter_context(SqliteKeyStore(settings.keys_file))
         authenticator = Authenticator(KeyVerifier(keys), trust_local=settings.trust_local)
         audit_log = stack.enter_context(JsonlAuditLog(settings.data_dir / "audit"))
         tasks = await stack.enter_async_context(anyio.create_task_group())

@@ -7,6 +7,7 @@ jittered delays; nothing it does delays another.
 
 import logging
 import random
+import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -100,8 +101,8 @@ class Upstream:
         self._levels: OrderedDict[LinkKey, str] = OrderedDict()
         self._check_now = anyio.Event()
         self._in_flight = 0
-        self._finished = anyio.Event()
-        self._last_used = anyio.current_time()
+        self._drained: anyio.Event | None = None
+        self._last_used = time.monotonic()
         self._listening: Listening | None = None
         self._breaker = CircuitBreaker(on_open=self._check_soon)
         self._connector = connector
@@ -150,8 +151,9 @@ class Upstream:
 
     async def idle(self) -> None:
         """Wait until no call is in flight."""
-        while self._in_flight:
-            await self._finished.wait()
+        if self._in_flight:
+            self._drained = anyio.Event()
+            await self._drained.wait()
 
     # -- carrying calls ---------------------------------------------------------------------------------------
 
@@ -187,14 +189,16 @@ class Upstream:
         if pool is None or self._breaker.is_open or not self.present:
             raise self._away()
         self._in_flight += 1
-        self._last_used = anyio.current_time()
+        self._last_used = time.monotonic()
         if self._listening is not None:
             self._listening.wake()
         try:
-            with anyio.fail_after(self.config.deadline_seconds):
-                result = await pool.request(
-                    key, method, params, peer, repeatable=repeatable, caller=caller, headers=headers
-                )
+            carry = pool.request(key, method, params, peer, repeatable=repeatable, caller=caller, headers=headers)
+            if self.config.deadline_seconds is None:
+                result = await carry
+            else:
+                with anyio.fail_after(self.config.deadline_seconds):
+                    result = await carry
         except TimeoutError:
             self._breaker.failed()
             raise RpcError(
@@ -212,8 +216,8 @@ class Upstream:
             raise
         finally:
             self._in_flight -= 1
-            self._finished.set()
-            self._finished = anyio.Event()
+            if self._drained is not None and not self._in_flight:
+                self._drained.set()
         self._breaker.close()
         return result
 
@@ -315,7 +319,7 @@ class Upstream:
         """Whether its children were ended for idleness: then a check would only wake them."""
         if self._transport != "stdio":
             return False
-        idle = anyio.current_time() - self._last_used > self.config.idle_seconds
+        idle = time.monotonic() - self._last_used > self.config.idle_seconds
         if idle and self._listening is not None and not self._reports.followed(self):
             self._listening.rest()
         return idle and not self._in_flight and not pool.has_open_links

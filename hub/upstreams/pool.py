@@ -1,6 +1,7 @@
 """The links to one upstream: opened on demand, shared by calls with equal keys, bounded, ended when idle."""
 
 import logging
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from types import TracebackType
@@ -180,7 +181,7 @@ class LinkPool:
     def _release(self, slot: _Slot) -> None:
         slot.leases -= 1
         if not slot.leases:
-            slot.idle_since = anyio.current_time()
+            slot.idle_since = time.monotonic()
             self._room.set()
 
     async def _opened(self, key: LinkKey) -> _Slot:
@@ -250,7 +251,7 @@ class LinkPool:
                     del self._slots[slot.key]
             elif self._closed:
                 await self._close(slot)
-            slot.idle_since = anyio.current_time()
+            slot.idle_since = time.monotonic()
             slot.ready.set()
             self._room.set()
 
@@ -278,7 +279,7 @@ class LinkPool:
     async def _reap(self, idle_seconds: float) -> None:
         while True:
             await anyio.sleep(min(idle_seconds / 4, _LONGEST_REAP_PAUSE_SECONDS))
-            oldest = anyio.current_time() - idle_seconds
+            oldest = time.monotonic() - idle_seconds
             for slot in [*self._slots.values()]:
                 if slot.idle and slot.link is not None and (slot.idle_since <= oldest or slot.link.closed):
                     self._end(slot)
