@@ -55,6 +55,8 @@ class Contender:
     prepare: Callable[[Ground], Start]
     settle: Callable[[Ground, Start], None] | None = None
     """Runs between ready and the first call; raises NotReady when the contender is not what it should be."""
+    verify: Callable[[Ground, int], None] | None = None
+    """Runs once it has ended, with the number of calls it answered; raises NotReady as `settle` does."""
     group: Literal["floor", "own", "peer"] = "own"
     distribution: str | None = None
     """What the bench installs for it."""
@@ -124,6 +126,16 @@ def _must_ask_for_a_key(ground: Ground, _start: Start) -> None:
         raise NotReady(f"a call without a key was answered {status}, not 401: {body[:200]!r}")
 
 
+def _must_have_audited(ground: Ground, calls: int) -> None:
+    """Make sure that what was measured did keep its record of every call."""
+    kept = 0
+    for file in (ground.home / "data" / "audit").rglob("*.jsonl"):
+        with file.open("rb") as lines:
+            kept += sum(b"tools/call" in line for line in lines)
+    if kept < calls:
+        raise NotReady(f"{calls} calls were answered, and {kept} are in the audit record")
+
+
 def _fastmcp(ground: Ground) -> Start:
     python = str(install("fastmcp").bin / "python")
     program = (
@@ -170,8 +182,8 @@ def _register_echo(ground: Ground, start: Start) -> None:
 
 CONTENDERS = (
     Contender("floor", "raw ASGI echo (floor)", "modern", "echo", _floor, group="floor"),
-    Contender("direct", "SDK server, direct", "modern", "echo", _direct, note="as the SDK ships: event streams"),
-    Contender("direct_json", "SDK server, direct", "modern", "echo", _direct_json, note="json_response=True"),
+    Contender("direct", "SDK server", "modern", "echo", _direct, note="as it ships: event streams"),
+    Contender("direct_json", "SDK server, plain JSON", "modern", "echo", _direct_json, note="json_response=True"),
     Contender(
         "inprocess",
         "hub, in process",
@@ -179,6 +191,7 @@ CONTENDERS = (
         "echo_echo",
         _hub_inprocess,
         settle=_must_ask_for_a_key,
+        verify=_must_have_audited,
         note="server included",
     ),
     Contender(
@@ -188,9 +201,18 @@ CONTENDERS = (
         "echo_echo",
         _hub_stdio,
         settle=_must_ask_for_a_key,
+        verify=_must_have_audited,
         note="child included",
     ),
-    Contender("http", "hub, HTTP upstream", "modern", "echo_echo", _hub_http, settle=_must_ask_for_a_key),
+    Contender(
+        "http",
+        "hub, HTTP upstream",
+        "modern",
+        "echo_echo",
+        _hub_http,
+        settle=_must_ask_for_a_key,
+        verify=_must_have_audited,
+    ),
     Contender(
         "fastmcp",
         "FastMCP proxy, HTTP",

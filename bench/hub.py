@@ -38,6 +38,7 @@ class Level:
     """One contender at one number of calls in flight, in one round."""
 
     in_flight: int
+    calls: int
     cpu_ms: float
     p50_ms: float
     p99_ms: float
@@ -152,12 +153,14 @@ def _measure(contender: Contender, ground: Ground, effort: Effort) -> Round:
         time.sleep(effort.idle_seconds)
         rss = tree.rss_mb()
         load = Load(ground.url, contender.wire, contender.tool, 1, WARM_CALLS, WARM_SECONDS, dict(start.headers))
-        _send(load)
+        calls = _send(load).calls
         levels = []
         for in_flight in LEVELS:
             full = dataclasses.replace(load, in_flight=in_flight, calls=effort.calls, seconds=effort.seconds)
             levels.append(_level(tree, full))
-        return Round(ready, rss, tuple(levels))
+    if contender.verify is not None:
+        contender.verify(ground, calls + sum(level.calls for level in levels))
+    return Round(ready, rss, tuple(levels))
 
 
 def _level(tree: Tree, load: Load) -> Level:
@@ -166,6 +169,7 @@ def _level(tree: Tree, load: Load) -> Level:
     cpu = tree.cpu_seconds() - before
     return Level(
         load.in_flight,
+        measured.calls,
         cpu * 1000 / measured.calls,
         measured.p50_ms,
         measured.p99_ms,
@@ -217,9 +221,9 @@ def _print_table(
     contenders: Sequence[Contender], results: dict[str, list[Round]], missing: dict[str, str], effort: Effort
 ) -> None:
     print(f"Python {platform.python_version()}, {platform.machine()}, medians of {effort.rounds} round(s)")
-    head = f"{'':<34}{'CPU ms/call':>24}{'p50 ms':>24}{'p99 ms':>24}{'calls/s':>21}{'ready':>8}{'idle':>8}"
+    head = f"{'':<42}{'CPU ms/call':>24}{'p50 ms':>24}{'p99 ms':>24}{'calls/s':>21}{'ready':>8}{'idle':>8}"
     levels = "".join(f"{level:>8}" for level in LEVELS)
-    print(f"{head}\n{'in flight':<34}{levels * 3}{''.join(f'{level:>7}' for level in LEVELS)}{'s':>8}{'MB':>8}")
+    print(f"{head}\n{'in flight':<42}{levels * 3}{''.join(f'{level:>7}' for level in LEVELS)}{'s':>8}{'MB':>8}")
     for contender in contenders:
         if contender.name not in results:
             continue
@@ -236,7 +240,7 @@ def _print_table(
         ]
         ready = statistics.median(one.ready_seconds for one in rounds)
         idle = statistics.median(one.idle_rss_mb for one in rounds)
-        print(f"{contender.label:<34}{''.join(cells)}{ready:>8.2f}{idle:>8.0f}  {contender.note}")
+        print(f"{contender.label:<42}{''.join(cells)}{ready:>8.2f}{idle:>8.0f}  {contender.note}")
     for name, ratio in _figures(results).items():
         if "_over_" in name:
             print(f"{name}: {ratio:.1f}")
