@@ -19,11 +19,9 @@ from quantum_suite.core.errors import SuiteError, Unavailable
 from quantum_suite.core.principals import Caller
 from quantum_suite.hub.breaker import CircuitBreaker
 from quantum_suite.hub.call import (
-    CONNECTION_CLOSED,
     METHOD_NOT_FOUND,
     REQUEST_TIMEOUT,
     UNSUPPORTED_PROTOCOL_VERSION,
-    UPSTREAM_UNAVAILABLE,
     Era,
     Json,
     NoPeer,
@@ -35,13 +33,12 @@ from quantum_suite.hub.envelope import hub_envelope
 from quantum_suite.hub.listening import Listening
 from quantum_suite.hub.offer import Offer, read_offer
 from quantum_suite.hub.status import State, UpstreamStatus
-from quantum_suite.hub.upstreams.interface import Connector, Hello, Link, LinkKey
+from quantum_suite.hub.upstreams.interface import Connector, Hello, Link, LinkKey, UpstreamFailed
 from quantum_suite.hub.upstreams.pool import LinkPool
 
 logger = logging.getLogger(__name__)
 
 _MAX_LINKS = 256  # links that cost no process: HTTP sessions, and those inside this one
-_TRANSPORT_FAILURES = frozenset({CONNECTION_CLOSED, REQUEST_TIMEOUT, UPSTREAM_UNAVAILABLE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,11 +202,11 @@ class Upstream:
                 REQUEST_TIMEOUT,
                 f"'{self.name}' did not answer within {self.config.deadline_seconds or 0:g} seconds.",
             ) from None
-        except RpcError as error:
-            if error.code in _TRANSPORT_FAILURES:
-                self._breaker.failed()
-            else:
-                self._breaker.close()
+        except UpstreamFailed as error:
+            self._breaker.failed()
+            raise RpcError(error.code, f"'{self.name}': {error.message}", error.data) from error
+        except RpcError:
+            self._breaker.close()
             raise
         except Unavailable:
             self._breaker.failed()

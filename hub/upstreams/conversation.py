@@ -22,7 +22,7 @@ from quantum_suite.hub.call import (
     RpcError,
 )
 from quantum_suite.hub.upstreams.inbox import Inbox, Question, stamped
-from quantum_suite.hub.upstreams.interface import Announce
+from quantum_suite.hub.upstreams.interface import Announce, UpstreamFailed
 
 MAX_ERROR_TEXT = 2_000
 _MAX_ANNOUNCEMENTS = 1_024
@@ -36,7 +36,7 @@ logger = logging.getLogger(__name__)
 
 def protocol_broken(what: str) -> RpcError:
     """Return the error of a request whose server broke the protocol; `what` completes "The server ..."."""
-    return RpcError(UPSTREAM_UNAVAILABLE, f"The server {what}.")
+    return UpstreamFailed(UPSTREAM_UNAVAILABLE, f"The server {what}.")
 
 
 class Announcer:

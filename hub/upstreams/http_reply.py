@@ -11,7 +11,7 @@ from quantum_suite.hub.upstreams.conversation import Conversation, protocol_brok
 from quantum_suite.hub.upstreams.event_stream import Event
 from quantum_suite.hub.upstreams.http_connection import BadResponse, ConnectionLost, HttpError
 from quantum_suite.hub.upstreams.inbox import Inbox
-from quantum_suite.hub.upstreams.interface import LinkLost
+from quantum_suite.hub.upstreams.interface import LinkLost, UpstreamFailed
 
 MAX_GARBAGE = 100
 """Events in a row that make no sense before a stream is given up."""
@@ -19,7 +19,7 @@ MAX_GARBAGE = 100
 logger = logging.getLogger(__name__)
 
 
-class HttpRefusal(RpcError):
+class HttpRefusal(UpstreamFailed):
     """The server answered with an HTTP status instead of a JSON-RPC message."""
 
     def __init__(self, status: int, message: str) -> None:

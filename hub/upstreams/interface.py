@@ -49,8 +49,15 @@ class LinkKey:
     capabilities: str = "{}"
 
 
-class LinkLost(RpcError):
-    """A request found no answer because the way to the server broke. Never an answer of the server's own.
+class UpstreamFailed(RpcError):
+    """A request found no answer: the way to the server broke, or what came was none. Never the server's own error.
+
+    Servers choose their codes as they like, so a code alone does not tell the two apart.
+    """
+
+
+class LinkLost(UpstreamFailed):
+    """A request found no answer because the way to the server broke.
 
     `never_processed` says that the server provably did not begin the request, so that repeating it is safe.
     `session_lost` says that the server forgot the session; `data` is then `{"sessionLost": True}`.

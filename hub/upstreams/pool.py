@@ -13,7 +13,15 @@ from anyio.abc import TaskGroup
 from quantum_suite.core.errors import SuiteError, Unavailable
 from quantum_suite.core.principals import Caller
 from quantum_suite.hub.call import UPSTREAM_UNAVAILABLE, Json, Peer, RpcError
-from quantum_suite.hub.upstreams.interface import Announce, Connector, Diagnostics, Link, LinkKey, LinkLost
+from quantum_suite.hub.upstreams.interface import (
+    Announce,
+    Connector,
+    Diagnostics,
+    Link,
+    LinkKey,
+    LinkLost,
+    UpstreamFailed,
+)
 
 Prepare = Callable[[LinkKey, Link], Awaitable[None]]
 """Brings a fresh link to the state its predecessor had (log level, subscriptions), before any call takes it."""
@@ -288,7 +296,7 @@ class LinkPool:
 def _unavailable(lost: LinkLost) -> RpcError:
     """Return what a lost request looks like to its caller."""
     doubt = "It was not carried out." if lost.never_processed else "It may or may not have been carried out."
-    return RpcError(UPSTREAM_UNAVAILABLE, f"{lost.message} {doubt}")
+    return UpstreamFailed(UPSTREAM_UNAVAILABLE, f"{lost.message} {doubt}")
 
 
 def _again(error: Exception) -> Exception:

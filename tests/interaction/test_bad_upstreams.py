@@ -13,19 +13,22 @@ from reference.running import listening
 
 pytestmark = pytest.mark.anyio
 
-DEADLINE_SECONDS = 1
+HANG_SECONDS = 1
+"""The deadline of a server whose calls are expected never to be answered."""
 
 
 @asynccontextmanager
-async def _beside_a_good_one(home, mode: str, transport: str) -> AsyncIterator[Client]:
+async def _beside_a_good_one(
+    home, mode: str, transport: str, *, deadline_seconds: float = 30
+) -> AsyncIterator[Client]:
     """A client of a hub that fronts the server `bad` and, after it, the server `good`."""
     async with AsyncExitStack() as stack:
         state = {"TOOLS_FILE": str(home / "tools")}
-        entry = {**bad(mode, deadlineSeconds=DEADLINE_SECONDS), "env": state}
+        entry = {**bad(mode, deadlineSeconds=deadline_seconds), "env": state}
         if transport == "http":
             command = [sys.executable, str(REFERENCE / "bad_servers.py"), mode, "--http", "0"]
             url, _ = await stack.enter_async_context(listening(command, state))
-            entry = {"type": "http", "url": url, "quantum": {"deadlineSeconds": DEADLINE_SECONDS}}
+            entry = {"type": "http", "url": url, "quantum": {"deadlineSeconds": deadline_seconds}}
         hub = await stack.enter_async_context(running_hub(home, {"bad": entry, "good": bad("good")}))
         yield await stack.enter_async_context(Client(hub.url))
 
@@ -90,12 +93,14 @@ async def test_a_server_that_ends_at_start_is_away_with_what_it_printed(tmp_path
         ("result-is-text", "http"),
         ("error-is-text", "stdio"),
         ("error-is-text", "http"),
+        ("floods-progress", "stdio"),
+        ("floods-progress", "http"),
     ],
 )
 async def test_a_call_that_cannot_be_answered_fails_by_itself_while_the_good_server_answers(
     tmp_path, mode, transport
 ):
-    async with _beside_a_good_one(tmp_path, mode, transport) as client:
+    async with _beside_a_good_one(tmp_path, mode, transport, deadline_seconds=HANG_SECONDS) as client:
         await _is_healthy(client)
         outcomes: list[str] = []
 
@@ -111,16 +116,24 @@ async def test_a_call_that_cannot_be_answered_fails_by_itself_while_the_good_ser
         assert len(outcomes) == 3
         for outcome in outcomes:
             assert not outcome.startswith("worked")
-            assert "bad" in outcome, "the error names the server it came from"
+            assert "'bad'" in outcome, "the error names the server it came from"
         await _good_answers(client)
+
+
+async def test_errors_of_a_servers_own_are_passed_on_and_do_not_count_against_it(tmp_path):
+    async with _beside_a_good_one(tmp_path, "answers-with-errors", "stdio") as client:
+        await _is_healthy(client)
+        for _ in range(12):
+            with pytest.raises(MCPError, match="out of paper") as caught:
+                await client.call_tool("bad_work", {})
+            assert caught.value.error.code == -32000
+        assert (await status(client, "bad"))["state"] == "healthy"
 
 
 @pytest.mark.parametrize(
     ("mode", "transport"),
     [
         ("floods-stderr", "stdio"),
-        ("floods-progress", "stdio"),
-        ("floods-progress", "http"),
         ("prints-garbage", "stdio"),
         ("answers-twice", "stdio"),
         ("answers-twice", "http"),

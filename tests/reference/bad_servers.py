@@ -211,6 +211,14 @@ class ErrorIsText(Server):
         yield {"jsonrpc": "2.0", "id": message["id"], "error": "went wrong"}
 
 
+class AnswersWithErrors(Server):
+    """Answers every call with an error of its own, under a code that others use for broken connections."""
+
+    def call(self, message: Json) -> Iterator[Json | bytes]:
+        error = {"code": -32000, "message": "The printer is out of paper."}
+        yield {"jsonrpc": "2.0", "id": message["id"], "error": error}
+
+
 class Slow(Server):
     """Takes half a second for every answer."""
 
@@ -267,6 +275,7 @@ MODES: dict[str, Callable[[], Server]] = {
     "list-never-ends": ListNeverEnds,
     "result-is-text": ResultIsText,
     "error-is-text": ErrorIsText,
+    "answers-with-errors": AnswersWithErrors,
     "slow": Slow,
     "changes-tools": ChangesTools,
     "changes-tools-silently": ChangesToolsSilently,

@@ -3,11 +3,14 @@
 import argparse
 import socket
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import uvicorn
-from mcp.server.mcpserver import MCPServer
+
+if TYPE_CHECKING:
+    # Servers written without the SDK start without waiting for it.
+    from mcp.server.mcpserver import MCPServer
 
 
 def serve_app(app: Any, port: int) -> None:
@@ -25,7 +28,7 @@ def serve_app(app: Any, port: int) -> None:
     anyio.run(lambda: uvicorn.Server(config).serve(sockets=[listener]))
 
 
-def run(build: Callable[[], MCPServer[Any]], arguments: Sequence[str] | None = None) -> None:
+def run(build: Callable[[], "MCPServer[Any]"], arguments: Sequence[str] | None = None) -> None:
     """Run what `build` returns: `--stdio`, or `--http PORT` (0 picks a free one and prints the URL)."""
     parser = argparse.ArgumentParser()
     transport = parser.add_mutually_exclusive_group(required=True)
