@@ -17,6 +17,8 @@ import asyncio
 import contextlib
 import os
 import signal
+import subprocess
+import threading
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -144,36 +146,25 @@ def _secrets_in(extra: Mapping[str, str] | None) -> list[str]:
     return [value for name, value in (extra or {}).items() if len(value) >= 6 and is_secret_name(name)]
 
 
-class _Pipes(asyncio.SubprocessProtocol):
-    """Hands on what a process writes, and tells when it ended and when its pipes closed."""
+class _Output(asyncio.Protocol):
+    """Hands on what comes out of a pipe, and tells when it closed."""
 
-    def __init__(self, on_stdout: Callable[[bytes], None], stderr: _Tail) -> None:
-        self._on_stdout = on_stdout
-        self._stderr = stderr
-        self.exited = asyncio.Event()
-        self.stdout_closed = asyncio.Event()
-        self.pipes_closed = asyncio.Event()
+    def __init__(self, on_data: Callable[[bytes], None], on_closed: Callable[[], None]) -> None:
+        self._on_data = on_data
+        self._on_closed = on_closed
+
+    def data_received(self, data: bytes) -> None:
+        self._on_data(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._on_closed()
+
+
+class _Input(asyncio.BaseProtocol):
+    """Knows whether a pipe takes more."""
+
+    def __init__(self) -> None:
         self.writable = asyncio.Event()
-        self.writable.set()
-        self._open = {1, 2}
-
-    def pipe_data_received(self, fd: int, data: bytes) -> None:
-        if fd == 1:
-            self._on_stdout(data)
-        else:
-            self._stderr.feed(data)
-
-    def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:
-        self._open.discard(fd)
-        if fd == 0:
-            self.writable.set()
-        if fd == 1:
-            self.stdout_closed.set()
-        if not self._open:
-            self.pipes_closed.set()
-
-    def process_exited(self) -> None:
-        self.exited.set()
         self.writable.set()
 
     def pause_writing(self) -> None:
@@ -182,63 +173,82 @@ class _Pipes(asyncio.SubprocessProtocol):
     def resume_writing(self) -> None:
         self.writable.set()
 
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.writable.set()
+
 
 class _Process:
-    """A started process, its group, and its guard."""
+    """A started process, its pipes, its group, and its guard.
 
-    def __init__(self, transport: asyncio.SubprocessTransport, pipes: _Pipes, program: str) -> None:
-        self.transport = transport
-        self.pipes = pipes
+    Started by `subprocess.Popen` rather than by the event loop, so that a child has pipes under any loop (uvloop
+    hands out sockets, which `/dev/stdout` cannot open), and no copies of its own ends.
+    """
+
+    def __init__(self, popen: "subprocess.Popen[bytes]", program: str, grace_seconds: float) -> None:
+        self.popen = popen
         self.program = program
-        self.pid = transport.get_pid()
-        self._guard: asyncio.subprocess.Process | None = None
+        self.pid = popen.pid
+        self.grace_seconds = grace_seconds
+        self.exited = asyncio.Event()
+        self.stdout_closed = asyncio.Event()
+        self.pipes_closed = asyncio.Event()
+        self.input = _Input()
+        self.stdin: asyncio.WriteTransport | None = None
+        self.stdout: asyncio.ReadTransport
+        self._open_pipes = 2
+        self.on_change: Callable[[], None] = lambda: None
+        """Called when the process ended, and when its stdout closed."""
+        self._stderr: asyncio.ReadTransport
+        self._guard: _Guard | None = None
 
     @classmethod
     async def start(
         cls,
         command: Sequence[str],
-        pipes: _Pipes,
+        on_stdout: Callable[[bytes], None],
+        stderr: _Tail,
         *,
         cwd: str | Path | None,
         env: Mapping[str, str] | None,
         stdin: int,
+        grace_seconds: float,
     ) -> Self:
-        program = Path(command[0]).name if command else ""
         if not command:
-            raise ProcessNotStarted("The command is empty.", "Name a program to start.", program=program)
-        # A spawn cannot be undone half-way, and takes milliseconds.
+            raise ProcessNotStarted("The command is empty.", "Name a program to start.", program="")
+        popen = _spawn(command, stdin=stdin, cwd=cwd, env=minimal_environment(env))
+        process = cls(popen, Path(command[0]).name, grace_seconds)
+        # What is started is owned from here on: connecting its pipes takes no time worth interrupting.
         with anyio.CancelScope(shield=True):
-            try:
-                transport, _ = await asyncio.get_running_loop().subprocess_exec(
-                    lambda: pipes,
-                    *command,
-                    stdin=stdin,
-                    stdout=asyncio.subprocess.PIPE,
-                    stderr=asyncio.subprocess.PIPE,
-                    cwd=cwd,
-                    env=minimal_environment(env),
-                    start_new_session=True,
-                )
-            except (OSError, ValueError) as error:
-                raise _not_started(command, cwd, error) from error
-            process = cls(transport, pipes, program)
-            await process._start_guard()
+            _watch_exit(popen, process._ended)
+            process._guard = _Guard.over(popen.pid)
+            await process._connect(on_stdout, stderr)
         return process
 
-    async def _start_guard(self) -> None:
-        with contextlib.suppress(OSError):
-            self._guard = await asyncio.create_subprocess_exec(
-                "/bin/sh",
-                "-c",
-                _GUARD,
-                "guard",
-                str(self.pid),
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.DEVNULL,
-                stderr=asyncio.subprocess.DEVNULL,
-                start_new_session=True,
-                env={"PATH": os.defpath},
-            )
+    async def _connect(self, on_stdout: Callable[[bytes], None], stderr: _Tail) -> None:
+        loop = asyncio.get_running_loop()
+        self.stdout, _ = await loop.connect_read_pipe(
+            lambda: _Output(on_stdout, self._stdout_ended), self.popen.stdout
+        )
+        self._stderr, _ = await loop.connect_read_pipe(
+            lambda: _Output(stderr.feed, self._pipe_ended), self.popen.stderr
+        )
+        if self.popen.stdin is not None:
+            self.stdin, _ = await loop.connect_write_pipe(lambda: self.input, self.popen.stdin)
+
+    def _stdout_ended(self) -> None:
+        self.stdout_closed.set()
+        self._pipe_ended()
+        self.on_change()
+
+    def _pipe_ended(self) -> None:
+        self._open_pipes -= 1
+        if not self._open_pipes:
+            self.pipes_closed.set()
+
+    def _ended(self) -> None:
+        self.exited.set()
+        self.input.writable.set()
+        self.on_change()
 
     def signal_group(self, number: int) -> bool:
         """Send a signal to the whole group; returns whether anybody is left in it."""
@@ -248,30 +258,35 @@ class _Process:
             return False
         except PermissionError:
             # macOS says so of a group of zombies; elsewhere a member changed its user and is out of reach.
-            return not self.pipes.exited.is_set()
+            return not self.exited.is_set()
         return True
 
-    async def end(self, grace_seconds: float, *, patient: bool) -> None:
-        """End the group whole; `patient` gives the leader `grace_seconds` before the first signal.
+    async def end(self, *, patient: bool, gentle: bool = True) -> None:
+        """End the group whole. `patient` gives the leader time before the first signal, `gentle` the group time
+        before it is killed: `grace_seconds` each.
 
         Not cancellable, and takes at most some three times `grace_seconds`.
         """
+        grace = self.grace_seconds if gentle else 0.0
         with anyio.CancelScope(shield=True):
             if patient:
-                await self._wait_exit(grace_seconds)
-            if self.signal_group(signal.SIGTERM) and not await self._group_gone(grace_seconds):
+                await self._wait_exit(grace)
+            if self.signal_group(signal.SIGTERM) and not await self._group_gone(grace):
                 self.signal_group(signal.SIGKILL)
-                await self._group_gone(grace_seconds)
-            await self._wait_exit(grace_seconds)
+                await self._group_gone(grace)
+            await self._wait_exit(self.grace_seconds)
             # Its last words are in the pipes; only somebody who left the group could still hold them open.
             with anyio.move_on_after(_DRAIN_SECONDS):
-                await self.pipes.pipes_closed.wait()
-            self.transport.close()
-            await self._dismiss_guard()
+                await self.pipes_closed.wait()
+            for pipe in (self.stdin, self.stdout, self._stderr):
+                if pipe is not None:
+                    pipe.close()
+            if self._guard is not None:
+                await self._guard.dismiss()
 
     async def _wait_exit(self, seconds: float) -> None:
         with anyio.move_on_after(seconds):
-            await self.pipes.exited.wait()
+            await self.exited.wait()
 
     async def _group_gone(self, seconds: float) -> bool:
         """Wait until no member is left. Members other than the leader are not our children: there is no event."""
@@ -285,19 +300,84 @@ class _Process:
             pause = min(pause * 2, 0.05)
         return True
 
-    async def _dismiss_guard(self) -> None:
-        guard, self._guard = self._guard, None
-        if guard is None or guard.stdin is None:
-            return
+
+def _spawn(
+    command: Sequence[str], *, stdin: int, cwd: str | Path | None, env: Mapping[str, str]
+) -> "subprocess.Popen[bytes]":
+    try:
+        return subprocess.Popen(  # noqa: S603 - no shell; what is run is the caller's to decide
+            command,
+            bufsize=0,
+            stdin=stdin,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd=cwd,
+            env=env,
+            start_new_session=True,
+        )
+    except (OSError, ValueError) as error:
+        raise _not_started(command, cwd, error) from error
+
+
+def _watch_exit(popen: "subprocess.Popen[bytes]", on_exit: Callable[[], None]) -> None:
+    """Reap a process when it ends and call `on_exit` then: by a pidfd where there are any, else by a thread."""
+    loop = asyncio.get_running_loop()
+    try:
+        descriptor = os.pidfd_open(popen.pid)
+    except (AttributeError, OSError):
+
+        def wait() -> None:
+            popen.wait()
+            with contextlib.suppress(RuntimeError):  # The loop is closed, and nobody left to tell.
+                loop.call_soon_threadsafe(on_exit)
+
+        threading.Thread(target=wait, name=f"wait for {popen.pid}", daemon=True).start()
+        return
+
+    def ended() -> None:
+        loop.remove_reader(descriptor)
+        os.close(descriptor)
+        popen.wait()
+        on_exit()
+
+    loop.add_reader(descriptor, ended)
+
+
+class _Guard:
+    """Ends a process group when this process is gone without having dismissed it."""
+
+    def __init__(self, popen: "subprocess.Popen[bytes]") -> None:
+        self._popen = popen
+        self._exited = asyncio.Event()
+        _watch_exit(popen, self._exited.set)
+
+    @classmethod
+    def over(cls, group: int) -> "_Guard | None":
+        """Start a guard; None where there is no shell to be one."""
+        try:
+            popen = subprocess.Popen(  # noqa: S603 - a fixed program; the group is a number
+                ["/bin/sh", "-c", _GUARD, "guard", str(group)],
+                bufsize=0,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                env={"PATH": os.defpath},
+                start_new_session=True,
+            )
+        except OSError:
+            return None
+        return cls(popen)
+
+    async def dismiss(self) -> None:
+        """Tell the guard that all went well, and wait for its end."""
         with contextlib.suppress(OSError):
-            guard.stdin.write(b"\n")
-            guard.stdin.close()
+            if self._popen.stdin is not None:
+                self._popen.stdin.write(b"\n")
+                self._popen.stdin.close()
         with anyio.move_on_after(2) as scope:
-            await guard.wait()
+            await self._exited.wait()
         if scope.cancelled_caught:
-            with contextlib.suppress(ProcessLookupError):
-                guard.kill()
-            await guard.wait()
+            self._popen.kill()
 
 
 def _anybody_runs(group: int) -> bool:
@@ -387,20 +467,25 @@ async def run(
     started = time.monotonic()
     collector = _Collector(max_output_bytes, on_stdout_line is not None)
     stderr = _Tail(max_stderr_lines, _secrets_in(env))
-    pipes = _Pipes(collector.feed, stderr)
-    source = asyncio.subprocess.DEVNULL if stdin is None else asyncio.subprocess.PIPE
-    process = await _Process.start(command, pipes, cwd=cwd, env=env, stdin=source)
+    process = await _Process.start(
+        command,
+        collector.feed,
+        stderr,
+        cwd=cwd,
+        env=env,
+        stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
+        grace_seconds=grace_seconds,
+    )
     finished = False
     try:
         with anyio.move_on_after(timeout_seconds) as scope:
-            if stdin is not None:
-                writer = cast("asyncio.WriteTransport", process.transport.get_pipe_transport(0))
-                writer.write(stdin)
-                writer.close()
+            if stdin is not None and process.stdin is not None:
+                process.stdin.write(stdin)
+                process.stdin.close()
             finished = await _follow(process, collector, on_stdout_line)
     finally:
         # After a regular end nobody is waited for: whoever the leader left behind is not wanted.
-        await process.end(0.0 if finished else grace_seconds, patient=False)
+        await process.end(patient=False, gentle=not finished)
     printed = "\n".join(stderr.lines())
     if collector.overflow:
         raise ProcessOutputTooLarge(
@@ -417,7 +502,7 @@ async def run(
             printed=printed,
         )
     return Completed(
-        returncode=cast("int", process.transport.get_returncode()),
+        returncode=cast("int", process.popen.returncode),
         stdout=b"".join(collector.chunks),
         stderr_tail=printed,
         truncated=stderr.truncated,
@@ -429,15 +514,13 @@ async def _follow(
     process: _Process, collector: _Collector, on_line: Callable[[bytes], Awaitable[None]] | None
 ) -> bool:
     """Wait until the process has ended and its output is read; False when it wrote too much."""
-    pipes = process.pipes
-    reader = cast("asyncio.ReadTransport", process.transport.get_pipe_transport(1))
-    collector.pause = reader.pause_reading
+    collector.pause = process.stdout.pause_reading
 
     async def ended() -> None:
-        await pipes.exited.wait()
+        await process.exited.wait()
         # What the leader wrote is in the pipe; somebody it left behind may hold the pipe open for ever.
         with anyio.move_on_after(_DRAIN_SECONDS):
-            await pipes.pipes_closed.wait()
+            await process.pipes_closed.wait()
         collector.finish()
         done.set()
         collector.news.set()
@@ -451,8 +534,8 @@ async def _follow(
                 continue
             if done.is_set():
                 break
-            if not pipes.stdout_closed.is_set():
-                reader.resume_reading()
+            if not process.stdout_closed.is_set():
+                process.stdout.resume_reading()
             collector.news.clear()
             await collector.news.wait()
         tasks.cancel_scope.cancel()
@@ -468,13 +551,11 @@ class ChildGone(ProcessError):
 class Child:
     """A long-lived process that speaks in lines; made by `open_child`."""
 
-    def __init__(self, process: _Process, stderr: _Tail, grace_seconds: float) -> None:
+    def __init__(self, process: _Process, stderr: _Tail) -> None:
         self._process = process
         self._stderr = stderr
-        self._grace_seconds = grace_seconds
         self._closing = False
         self._closed = anyio.Event()
-        self._stdin = cast("asyncio.WriteTransport", process.transport.get_pipe_transport(0))
 
     @property
     def pid(self) -> int:
@@ -484,7 +565,7 @@ class Child:
     @property
     def returncode(self) -> int | None:
         """The exit status; None while it runs."""
-        return self._process.transport.get_returncode()
+        return self._process.popen.returncode
 
     @property
     def stderr_tail(self) -> list[str]:
@@ -494,19 +575,20 @@ class Child:
     @property
     def backed_up(self) -> bool:
         """Whether the child reads more slowly than it is written to; see `drain`."""
-        return not self._process.pipes.writable.is_set()
+        return not self._process.input.writable.is_set()
 
     def write(self, data: bytes) -> None:
         """Hand `data` to the child's stdin without waiting; raises ChildGone."""
-        if self._closing or self._process.pipes.exited.is_set() or self._stdin.is_closing():
+        stdin = self._process.stdin
+        if self._closing or self._process.exited.is_set() or stdin is None or stdin.is_closing():
             raise ChildGone(
                 f"{self._process.program} has ended.", "Start it again.", program=self._process.program
             )
-        self._stdin.write(data)
+        stdin.write(data)
 
     async def drain(self) -> None:
         """Wait until the child has read enough for more to be written, or ended."""
-        await self._process.pipes.writable.wait()
+        await self._process.input.writable.wait()
 
     async def send(self, data: bytes) -> None:
         """Write, and wait while the child is behind; raises ChildGone."""
@@ -522,8 +604,9 @@ class Child:
             return
         self._closing = True
         try:
-            self._stdin.close()
-            await self._process.end(self._grace_seconds, patient=True)
+            if self._process.stdin is not None:
+                self._process.stdin.close()
+            await self._process.end(patient=True)
         finally:
             self._closed.set()
 
@@ -567,40 +650,38 @@ class _Lines:
         self.too_long = self._size > self._max_bytes
 
 
-class _ChildPipes(_Pipes):
+class _Ending:
     """Tells once when a child can say nothing more, and why."""
 
-    def __init__(self, lines: _Lines, stderr: _Tail, on_end: Callable[[str], None]) -> None:
-        super().__init__(self._stdout, stderr)
+    def __init__(self, lines: _Lines, on_end: Callable[[str], None]) -> None:
         self._lines = lines
         self._on_end = on_end
         self._told = False
-        self.transport: asyncio.SubprocessTransport | None = None
+        self.process: _Process | None = None
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast("asyncio.SubprocessTransport", transport)
-
-    def _stdout(self, data: bytes) -> None:
+    def feed(self, data: bytes) -> None:
+        """Take a piece of stdout."""
         self._lines.feed(data)
-        if self._lines.too_long and self.transport is not None:
+        if self._lines.too_long and self.process is not None:
             # Not read any further, it stands still until it is closed, instead of keeping this process busy.
-            cast("asyncio.ReadTransport", self.transport.get_pipe_transport(1)).pause_reading()
+            self.process.stdout.pause_reading()
             self._tell("It wrote a line longer than it may.")
 
-    def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:
-        super().pipe_connection_lost(fd, exc)
-        if fd == 1:
+    def changed(self) -> None:
+        """Look whether the process ended, or closed its stdout."""
+        if self.process is None:
+            return
+        later = asyncio.get_running_loop().call_later
+        if not self.process.exited.is_set():
             # The exit status, if there is one, arrives a moment later and says more.
-            asyncio.get_running_loop().call_later(0.05, self._tell, "It closed its output.")
-
-    def process_exited(self) -> None:
-        super().process_exited()
-        code = self.transport.get_returncode() if self.transport is not None else None
-        reason = f"It ended with exit status {code}." if (code or 0) >= 0 else f"Signal {-(code or 0)} ended it."
-        if self.stdout_closed.is_set():
+            later(0.05, self._tell, "It closed its output.")
+            return
+        code = self.process.popen.returncode or 0
+        reason = f"It ended with exit status {code}." if code >= 0 else f"Signal {-code} ended it."
+        if self.process.stdout_closed.is_set():
             self._tell(reason)
         else:
-            asyncio.get_running_loop().call_later(_DRAIN_SECONDS, self._tell, reason)
+            later(_DRAIN_SECONDS, self._tell, reason)
 
     def _tell(self, reason: str) -> None:
         if not self._told:
@@ -629,6 +710,18 @@ async def open_child(
     Raises ProcessNotStarted.
     """
     stderr = _Tail(max_stderr_lines, _secrets_in(env))
-    pipes = _ChildPipes(_Lines(on_line, max_line_bytes), stderr, on_end)
-    process = await _Process.start(command, pipes, cwd=cwd, env=env, stdin=asyncio.subprocess.PIPE)
-    return Child(process, stderr, grace_seconds)
+    ending = _Ending(_Lines(on_line, max_line_bytes), on_end)
+    process = await _Process.start(
+        command,
+        ending.feed,
+        stderr,
+        cwd=cwd,
+        env=env,
+        stdin=subprocess.PIPE,
+        grace_seconds=grace_seconds,
+    )
+    ending.process = process
+    process.on_change = ending.changed
+    if process.exited.is_set() or process.stdout_closed.is_set():
+        ending.changed()
+    return Child(process, stderr)
