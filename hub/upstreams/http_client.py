@@ -224,7 +224,7 @@ class HttpClient:
             self._outside.discard(connection)
             connection.abort()
             return
-        if connection.usable and not self._closed:
+        if connection.reusable and not self._closed:
             connection.idle_since = asyncio.get_running_loop().time()
             self._idle.append(connection)
             if self._sweep is None:

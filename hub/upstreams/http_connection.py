@@ -121,7 +121,12 @@ class HttpConnection(asyncio.Protocol):
     def usable(self) -> bool:
         """Whether another request may be sent. Asks the kernel: a server that closed an idle connection says so
         by making it readable, even before the event loop has noticed."""
-        return not self._closed and self._reusable and not self._poll.poll(0)
+        return self.reusable and not self._poll.poll(0)
+
+    @property
+    def reusable(self) -> bool:
+        """Whether, as far as is known here, another request may be sent."""
+        return self._reusable and not self._closed
 
     @property
     def closed(self) -> bool:
