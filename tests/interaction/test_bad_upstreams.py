@@ -33,7 +33,7 @@ async def _beside_a_good_one(
         yield await stack.enter_async_context(Client(hub.url))
 
 
-async def _good_answers(client: Client, times: int = 10) -> None:
+async def _good_answers(client: Client, times: int = 4) -> None:
     for _ in range(times):
         with anyio.fail_after(PROMPT_SECONDS):
             assert (await call_text(client, "good_work")).startswith("worked")
