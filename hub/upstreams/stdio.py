@@ -20,7 +20,8 @@ from quantum_suite.hub.upstreams.conversation import Announcer
 from quantum_suite.hub.upstreams.host import Host
 from quantum_suite.hub.upstreams.interface import Announce, Diagnostics, Hello, LinkKey, LinkLost
 from quantum_suite.hub.upstreams.jsonrpc import JsonRpcPeer
-from quantum_suite.services.process import Child, ProcessNotStarted, open_child
+from quantum_suite.services.child_process import Child, open_child
+from quantum_suite.services.process_group import ProcessNotStarted
 
 logger = logging.getLogger(__name__)
 

@@ -13,13 +13,12 @@ import psutil
 import pytest
 
 from quantum_suite.core.errors import EngineError, EngineMissing
+from quantum_suite.services.child_process import ChildGone, open_child
 from quantum_suite.services.process import (
-    ChildGone,
     ProcessNotStarted,
     ProcessOutputTooLarge,
     ProcessTimeout,
     minimal_environment,
-    open_child,
     run,
 )
 
@@ -355,7 +354,7 @@ async def test_the_last_words_of_a_child_are_kept() -> None:
 
 PARENT = """
 import anyio, sys
-from quantum_suite.services.process import open_child
+from quantum_suite.services.child_process import open_child
 async def main():
     command = [sys.executable, "-S", "-c", {program!r}]
     child = await open_child(command, on_line=lambda line: print(line.decode(), flush=True), on_end=print)
