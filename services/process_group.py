@@ -206,7 +206,13 @@ class ProcessGroup:
         with anyio.CancelScope(shield=True):
             _watch_exit(popen, process._ended)
             process._guard = _Guard.over(popen.pid)
-            await process._connect(on_stdout, stderr)
+            try:
+                await process._connect(on_stdout, stderr)
+            except OSError as error:
+                process.signal_group(signal.SIGKILL)
+                if process._guard is not None:
+                    await process._guard.dismiss()
+                raise _not_started(command, cwd, error) from error
         return process
 
     async def _connect(self, on_stdout: Callable[[bytes], None], stderr: Tail) -> None:
