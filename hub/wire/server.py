@@ -50,7 +50,8 @@ async def bind(host: str, port: int) -> list[socket.socket]:
 
 
 def _bind_one(family: int, address: tuple[object, ...], port: int) -> socket.socket:
-    bound = socket.socket(family, socket.SOCK_STREAM)
+    # asyncio turns Nagle off only for sockets that name their protocol.
+    bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:

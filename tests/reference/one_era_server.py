@@ -29,7 +29,7 @@ TOOLS = {
     ]
 }
 RESOURCES = {"resources": [{"uri": "era://who", "name": "who"}]}
-CAPABILITIES = {"tools": {}, "resources": {}}
+CAPABILITIES: Json = {"tools": {}, "resources": {}}
 
 
 def send(message: Json) -> None:
