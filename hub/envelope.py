@@ -18,9 +18,9 @@ HUB_META: Json = {META_SERVER_INFO: HUB_INFO}
 """The `_meta` of results the hub composes itself; a relayed result names the server it came from."""
 
 
-def hub_envelope() -> Json:
+def hub_envelope(capabilities: Json | None = None) -> Json:
     """Return the envelope of a request the hub makes on its own account."""
-    return {META_VERSION: LATEST_MODERN, META_CLIENT_INFO: HUB_INFO, META_CLIENT_CAPABILITIES: {}}
+    return {META_VERSION: LATEST_MODERN, META_CLIENT_INFO: HUB_INFO, META_CLIENT_CAPABILITIES: capabilities or {}}
 
 
 def modern_params(call: Call, params: Json) -> Json:

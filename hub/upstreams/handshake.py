@@ -1,7 +1,5 @@
 """How a link opens: `server/discover` in the modern era, `initialize` in the handshake era."""
 
-from importlib.metadata import PackageNotFoundError, version
-
 import orjson
 
 from quantum_suite.core.errors import Unavailable
@@ -11,11 +9,7 @@ from quantum_suite.hub.call import (
     INVALID_PARAMS,
     INVALID_REQUEST,
     LATEST_HANDSHAKE,
-    LATEST_MODERN,
-    META_CLIENT_CAPABILITIES,
-    META_CLIENT_INFO,
     META_SERVER_INFO,
-    META_VERSION,
     METHOD_NOT_FOUND,
     MISSING_CLIENT_CAPABILITY,
     MODERN_VERSIONS,
@@ -23,6 +17,7 @@ from quantum_suite.hub.call import (
     Json,
     RpcError,
 )
+from quantum_suite.hub.envelope import HUB_INFO, hub_envelope
 from quantum_suite.hub.upstreams.interface import Hello, LinkKey
 
 ACCEPTED_HANDSHAKES = ("2024-11-05", *HANDSHAKE_VERSIONS)
@@ -34,21 +29,9 @@ MODERN_ERRORS = frozenset({UNSUPPORTED_PROTOCOL_VERSION, MISSING_CLIENT_CAPABILI
 _NO_HANDSHAKE = frozenset({METHOD_NOT_FOUND, INVALID_REQUEST, INVALID_PARAMS, *MODERN_ERRORS})
 
 
-def client_info() -> Json:
-    """Return what the hub calls itself towards servers."""
-    try:
-        return {"name": "quantum-suite", "version": version("quantum-suite")}
-    except PackageNotFoundError:
-        return {"name": "quantum-suite", "version": "0"}
-
-
 def envelope(key: LinkKey) -> Json:
-    """Return the `_meta` of a modern request the hub makes on its own account."""
-    return {
-        META_VERSION: LATEST_MODERN,
-        META_CLIENT_INFO: client_info(),
-        META_CLIENT_CAPABILITIES: orjson.loads(key.capabilities),
-    }
+    """Return the `_meta` of a request the link makes for itself."""
+    return hub_envelope(orjson.loads(key.capabilities))
 
 
 def initialize_params(key: LinkKey) -> Json:
@@ -56,7 +39,7 @@ def initialize_params(key: LinkKey) -> Json:
     return {
         "protocolVersion": LATEST_HANDSHAKE,
         "capabilities": orjson.loads(key.capabilities),
-        "clientInfo": client_info(),
+        "clientInfo": HUB_INFO,
     }
 
 
