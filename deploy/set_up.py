@@ -11,6 +11,7 @@ import importlib.util
 import os
 import platform
 import shutil
+import signal
 import subprocess
 import sys
 import venv
@@ -27,6 +28,8 @@ INCLUDES = {"runtime": ("runtime",), "test": ("test", "runtime")}
 
 def main() -> int:
     """Set up what the command line asks for."""
+    # Ctrl-C ends this the way it ends make and pip: at once and without a traceback. The next run goes on from here.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("kind", choices=LOCKS)
     kind = parser.parse_args().kind
@@ -35,7 +38,7 @@ def main() -> int:
     with alone():
         if installed(kind):
             return 0
-        say(f"setting up .venv from {LOCKS[kind]} ...")
+        say(f"installing {LOCKS[kind]} into .venv; the first time this takes a minute or two ...")
         pip = make_venv()
         run([*pip, "install", "-q", "--require-hashes", "-r", str(ROOT / LOCKS[kind])])
         run([*pip, "install", "-q", "--no-deps", "--no-build-isolation", "--editable", str(ROOT)])
