@@ -124,7 +124,7 @@ class Mounts:
             built = build(self._services) if inspect.signature(build).parameters else build()
         except Exception as error:
             # Foreign code: whatever it raises concerns this module alone.
-            logger.exception("a module cannot be loaded", extra={"module": name})
+            logger.exception("a module cannot be loaded", extra={"upstream": name})
             raise ConfigurationError(
                 f"The module '{name}' cannot be loaded: {error}", f"It is {point.value}."
             ) from error
