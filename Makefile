@@ -25,9 +25,9 @@ setup-test:
 up: setup ## set up and start the suite (WORKSPACE=dir PORT=number)
 	@exec $(BIN)/quantum up --config mcp.json $(if $(PORT),--port $(PORT)) $(if $(WORKSPACE),--workspace "$(WORKSPACE)")
 
-demo: setup ## start the suite, scan REPO=path through an MCP client, print the report
+demo: setup ## start the suite, scan REPO=path through an MCP client, print the report (OUTPUT=file keeps all)
 	@[ -n "$(REPO)" ] || { echo "Error: name a repository: make demo REPO=path" >&2; exit 2; }
-	@exec $(BIN)/quantum demo "$(REPO)"
+	@exec $(BIN)/quantum demo "$(REPO)" $(if $(OUTPUT),--output "$(OUTPUT)")
 
 test: setup-test lint types smoke ## everything CI runs
 	$(BIN)/pytest --cov --cov-report=term:skip-covered

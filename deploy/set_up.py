@@ -28,7 +28,7 @@ INCLUDES = {"runtime": ("runtime",), "test": ("test", "runtime")}
 
 def main() -> int:
     """Set up what the command line asks for."""
-    # Ctrl-C ends this the way it ends make and pip: at once and without a traceback. The next run goes on from here.
+    # Ctrl-C ends this as it ends make and pip: at once, without a traceback. The next run goes on from there.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("kind", choices=LOCKS)

@@ -10,6 +10,7 @@ from mcp.types import AudioContent, CallToolResult, EmbeddedResource, ImageConte
 from rich.console import Console
 from rich.markdown import Markdown
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Column
 from rich.text import Text
 
 from quantum_suite.hub.cli.arguments import build_arguments
@@ -27,10 +28,13 @@ class ProgressBar:
     def __init__(self, title: str) -> None:
         self._progress = Progress(
             SpinnerColumn(),
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
+            BarColumn(bar_width=24),
             TextColumn("{task.fields[amount]}", markup=False),
             TimeElapsedColumn(),
+            TextColumn(
+                "{task.description}", markup=False, table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis")
+            ),
+            expand=True,
             console=err(),
             transient=True,
             disable=not err().is_terminal,
@@ -50,7 +54,7 @@ class ProgressBar:
         """Take one report."""
         if self._task is not None:
             amount = f"{progress:g}/{total:g}" if total else f"{progress:g}"
-            title = printable(message).splitlines()[0][:80] if message else self._title
+            title = printable(message).splitlines()[0] if message else self._title
             self._progress.update(self._task, completed=progress, total=total, description=title, amount=amount)
 
     @contextmanager

@@ -150,15 +150,33 @@ async def test_up_says_what_is_wrong_instead_of_starting(tmp_path: Path) -> None
 
 
 async def test_the_demo_scans_through_a_real_client_and_leaves_nothing(tmp_path: Path) -> None:
-    shop = tmp_path / "shop"
+    shop = tmp_path / "the shöp"
     shop.mkdir()
     (shop / "Dockerfile").write_text("FROM debian:latest\nUSER root\n")
-    code, out, err = await run(tmp_path, "demo", "shop")
+    code, out, err = await run(tmp_path, "demo", "the shöp", "--output", "report.md")
     assert code == 0
-    assert "# Security scan of" in out
-    assert "## Not assessed" in out
+    assert out.startswith(f"Security scan of {shop}\n")
+    assert "Dockerfile" in out
+    assert "Not assessed" in out
     assert "The suite is stopped." in err
+    assert (tmp_path / "report.md").read_text().startswith("# Security scan of")
     assert not (tmp_path / "data").exists()
-    code, _, err = await run(tmp_path, "demo", "nowhere")
-    assert code == 2
-    assert "no directory" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "wrong"),
+    [
+        (("nowhere",), "nowhere does not exist"),
+        (("file.txt",), "file.txt is a file"),
+        ((".", "--severity", "awful"), "'awful' is not one of"),
+        ((".", "--output", "no/where.md"), "no is no directory"),
+    ],
+)
+async def test_the_demo_says_what_is_wrong_before_it_starts_anything(
+    tmp_path: Path, arguments: tuple[str, ...], wrong: str
+) -> None:
+    (tmp_path / "file.txt").touch()
+    code, out, err = await run(tmp_path, "demo", *arguments)
+    assert (code, out) == (2, "")
+    assert wrong in err
+    assert "starting" not in err

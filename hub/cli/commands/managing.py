@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from quantum_suite.core.findings import Severity
 from quantum_suite.core.principals import Role
 from quantum_suite.hub.cli.assistants import AssistantName, Scope
 from quantum_suite.hub.cli.commands.options import ConfigFile, DataDir, Json, Port, Workspace, finish
@@ -124,14 +125,24 @@ def doctor(
 def demo(
     repository: Annotated[Path, typer.Argument(metavar="REPO", help="The repository to scan.")],
     severity: Annotated[
-        str | None,
-        typer.Option("--severity", metavar="LEVEL", help="Leave out findings below this.", show_default=False),
+        Severity | None,
+        typer.Option("--severity", help="Leave out findings less bad than this.", show_default=False),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="Write the whole report there: SARIF where it ends in .sarif or .json, else Markdown.",
+            show_default=False,
+        ),
     ] = None,
 ) -> None:
     """Scan a repository the way an assistant would.
 
-    Starts the suite on a free port, connects an MCP client, prints the report, stops everything.
+    Starts the suite on a free port, connects an MCP client, prints a short report, stops everything.
     """
     from quantum_suite.hub.cli.demonstrating import demonstrate
 
-    finish(demonstrate, repository, severity)
+    finish(demonstrate, repository, severity, output)
