@@ -38,11 +38,6 @@ class Extra:
     prefix: str
 
 
-def entry_point_names() -> list[str]:
-    """Return the names of the modules installed here, in name order."""
-    return sorted({point.name for point in importlib.metadata.entry_points(group=ENTRY_POINTS)})
-
-
 class Mounts:
     """Knows which modules there are, and turns configuration entries into connectors."""
 
