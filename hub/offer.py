@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 import orjson
+from mcp.types import Prompt, Resource, ResourceTemplate, Tool
+from pydantic import BaseModel, ValidationError
 
 from quantum_suite.hub.call import METHOD_NOT_FOUND, UPSTREAM_UNAVAILABLE, Json, RpcError
 
@@ -14,6 +16,13 @@ MAX_PAGES = 100
 MAX_ENTRIES = 5_000
 MAX_ENTRY_BYTES = 256 * 1024
 MAX_NAME_LENGTH = 128  # MCP tools page, "Tool Names"
+
+_MODELS: dict[str, type[BaseModel]] = {
+    "tools/list": Tool,
+    "prompts/list": Prompt,
+    "resources/list": Resource,
+    "resources/templates/list": ResourceTemplate,
+}
 
 Ask = Callable[[str, Json], Awaitable[Json]]
 """Sends one list request, `(method, params) -> result`."""
@@ -82,9 +91,7 @@ def _take(
     if not isinstance(entry, dict):
         faults.append(f"{method}: an entry is not an object.")
         return
-    fault = fault_of(entry)
-    if fault is None and len(orjson.dumps(entry)) > MAX_ENTRY_BYTES:
-        fault = f"is larger than {MAX_ENTRY_BYTES} bytes"
+    fault = fault_of(entry) or _shape_fault(entry, _MODELS[method])
     key = str(entry.get("uri") or entry.get("uriTemplate") or entry.get("name") or "")
     if fault is None and key in good:
         fault = "is listed twice"
@@ -94,10 +101,27 @@ def _take(
         faults.append(f"{method}: '{key[:80]}' {fault}.")
 
 
+def _shape_fault(entry: Json, model: type[BaseModel]) -> str | None:
+    """Say what would make a client refuse the whole list the entry stands in."""
+    try:
+        if len(orjson.dumps(entry)) > MAX_ENTRY_BYTES:
+            return f"is larger than {MAX_ENTRY_BYTES} bytes"
+    except TypeError as error:
+        return f"cannot be passed on ({str(error)[:80].lower()})"
+    try:
+        model.model_validate(entry)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        return f"breaks the protocol in {'.'.join(map(str, first['loc']))[:80]} ({first['msg'][:80].lower()})"
+    return None
+
+
 def _name_fault(entry: Json) -> str | None:
     name = entry.get("name")
     if not isinstance(name, str) or not name:
         return "has no name"
+    if not name.isprintable() or " " in name:
+        return "has a name with spaces or characters that cannot be seen"
     return f"has a name longer than {MAX_NAME_LENGTH} characters" if len(name) > MAX_NAME_LENGTH else None
 
 

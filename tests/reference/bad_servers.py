@@ -25,6 +25,14 @@ def tool(name: str, **more: object) -> Json:
     return {"name": name, "description": "Does what it says.", "inputSchema": {"type": "object"}, **more}
 
 
+def nested(levels: int) -> Json:
+    """Return an object within an object, so many times."""
+    value: Json = {}
+    for _ in range(levels):
+        value = {"deeper": value}
+    return value
+
+
 class Server:
     """A server with one tool, `work`, that does nothing wrong and answers with the id of its process.
 
@@ -172,6 +180,8 @@ class InvalidSchemas(Server):
             tool("twice", description="the first"),
             tool("twice", description="the second"),
             tool("huge", description="d" * HUGE),
+            tool("description_is_a_number", description=42),
+            tool("nested_without_end", inputSchema={"type": "object", "default": nested(300)}),
             tool("work"),
         ]
 

@@ -10,6 +10,13 @@ from quantum_suite.hub.offer import MAX_ENTRY_BYTES, MAX_PAGES, read_offer
 Json = dict[str, Any]
 
 
+def nested(levels: int) -> Json:
+    value: Json = {}
+    for _ in range(levels):
+        value = {"deeper": value}
+    return value
+
+
 def answering(answers: dict[str, Json]) -> Any:
     async def ask(method: str, params: Json) -> Json:
         return answers[method]
@@ -63,6 +70,11 @@ async def test_a_cursor_that_goes_in_circles_ends_the_reading() -> None:
         ({"name": "t", "inputSchema": {"type": "object", "properties": {"x": 1}}}, "no schemas"),
         ({"name": "t" * 200, "inputSchema": {"type": "object"}}, "longer than"),
         ({"name": "t", "inputSchema": {"type": "object"}, "description": "x" * MAX_ENTRY_BYTES}, "larger than"),
+        ({"name": "t", "inputSchema": {"type": "object"}, "description": 42}, "in description"),
+        ({"name": "t", "inputSchema": {"type": "object"}, "outputSchema": "text"}, "in outputSchema"),
+        ({"name": "t", "inputSchema": {"type": "object"}, "annotations": "safe"}, "in annotations"),
+        ({"name": "two\nlines", "inputSchema": {"type": "object"}}, "cannot be seen"),
+        ({"name": "t", "inputSchema": {"type": "object", "default": nested(300)}}, "cannot be passed on"),
     ],
 )
 async def test_a_bad_tool_is_left_out_and_the_others_stand(entry: object, complaint: str) -> None:
