@@ -18,6 +18,7 @@ from quantum_suite.hub.access.sqlite_keys import SqliteKeyStore
 from quantum_suite.hub.call import Call, Credentials, Handler, Json, Session, Stage
 from quantum_suite.hub.config import Config, read_config, user_config_path
 from quantum_suite.hub.following import Following
+from quantum_suite.hub.health import HealthPolicy
 from quantum_suite.hub.lists import Lists
 from quantum_suite.hub.metrics import Metrics
 from quantum_suite.hub.mounts import Extra, Mounts
@@ -32,6 +33,7 @@ from quantum_suite.hub.pipeline.deadline import DeadlineStage
 from quantum_suite.hub.pipeline.errors import as_rpc_error, translate_errors
 from quantum_suite.hub.pipeline.observe import ObserveStage
 from quantum_suite.hub.pipeline.rate_limit import RateLimitStage
+from quantum_suite.hub.pipeline.resolve import ResolveStage
 from quantum_suite.hub.registry import Registry
 from quantum_suite.hub.router import Router, session_key
 from quantum_suite.hub.settings import HubSettings
@@ -39,7 +41,6 @@ from quantum_suite.hub.status import UpstreamStatus
 from quantum_suite.hub.subscriptions import Subscriptions
 from quantum_suite.hub.tracing import open_tracer, trace_stage
 from quantum_suite.hub.translation.parking import ParkingLot
-from quantum_suite.hub.upstream import HealthPolicy
 from quantum_suite.hub.watch import watch_config
 from quantum_suite.servers.module import Services
 from quantum_suite.services.audit.jsonl import JsonlAuditLog
@@ -51,17 +52,12 @@ SETTLE_SECONDS = 1.0
 """How long a starting hub waits for its upstreams before it answers; slower ones join when they are up."""
 
 
-STARTING_SECONDS = 10.0
-"""How long a call waits for the upstream its name points to, while that is still starting."""
-
-
 class Gateway:
     """A running hub: what the wire talks to, and what people ask about."""
 
     def __init__(
         self,
         answer: Handler,
-        router: Router,
         registry: Registry,
         following: Following,
         authenticator: Authenticator,
@@ -69,7 +65,6 @@ class Gateway:
         metrics: Metrics,
     ) -> None:
         self._answer = answer
-        self._router = router
         self._registry = registry
         self._following = following
         self._authenticator = authenticator
@@ -78,10 +73,6 @@ class Gateway:
 
     async def handle(self, call: Call) -> Json:
         """Answer one request."""
-        call.target = self._router.resolve(call)
-        if call.target is None and self._router.may_appear(call):
-            await self._registry.settled(STARTING_SECONDS)
-            call.target = self._router.resolve(call)
         return await self._answer(call)
 
     async def authenticate(self, credentials: Credentials) -> Principal:
@@ -169,6 +160,7 @@ async def open_hub(
             AuditStage(audit_log),
             translate_errors,
             AuthenticateStage(authenticator),
+            ResolveStage(router),
             AuthoriseStage(authoriser),
             RateLimitStage(settings.limits.calls_per_minute),
             ApprovalStage(authoriser),
@@ -179,7 +171,7 @@ async def open_hub(
         if settings.otlp_endpoint is not None:
             tracer = await stack.enter_async_context(open_tracer(settings.otlp_endpoint))
             stages.insert(0, trace_stage(tracer))
-        gateway = Gateway(fold(stages, router.handle), router, registry, following, authenticator, mounts, metrics)
+        gateway = Gateway(fold(stages, router.handle), registry, following, authenticator, mounts, metrics)
         mounts.add(Extra("hub", build_about(registry.statuses, mounts.engines, registry.stderr_tail), "hub"))
 
         def apply(config: Config) -> None:

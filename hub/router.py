@@ -3,9 +3,9 @@
 The last handler of the pipeline: by the time a call comes here it is authenticated and allowed.
 """
 
-from collections import OrderedDict
 from typing import Any
 
+import anyio
 import orjson
 
 from quantum_suite.core.principals import Caller, Principal
@@ -25,6 +25,7 @@ from quantum_suite.hub.call import (
 )
 from quantum_suite.hub.envelope import handshake_params, modern_params
 from quantum_suite.hub.following import Following
+from quantum_suite.hub.links import Links
 from quantum_suite.hub.lists import Lists
 from quantum_suite.hub.registry import Registry
 from quantum_suite.hub.target import Target
@@ -37,7 +38,9 @@ from quantum_suite.hub.wire.param_headers import check_param_headers, param_head
 
 _LOG_LEVELS = ("debug", "info", "notice", "warning", "error", "critical", "alert", "emergency")
 _QUESTIONS = frozenset({"elicitation", "sampling", "roots"})
-_MAX_LINKS = 10_000
+
+STARTING_SECONDS = 10.0
+"""How long a call waits for the upstream its name points to, while that is still starting."""
 
 
 class Router:
@@ -48,7 +51,7 @@ class Router:
         self._lists = lists
         self._following = following
         self._parking = parking
-        self._linked: OrderedDict[str, str] = OrderedDict()
+        self._links = Links()
         self._own: dict[str, Handler] = {
             "server/discover": self._discover,
             "initialize": self._initialize,
@@ -67,9 +70,9 @@ class Router:
             "subscriptions/listen": following.listen,
         }
 
-    # -- before the pipeline ----------------------------------------------------------------------------------
+    # -- what names stand for ---------------------------------------------------------------------------------
 
-    def resolve(self, call: Call) -> Target | None:
+    def find(self, call: Call) -> Target | None:
         """Return what the call's name stands for; None for unknown names and calls without one."""
         catalogue, params = self._registry.catalogue, call.params
         match call.method:
@@ -80,13 +83,15 @@ class Router:
                 entry = catalogue.prompts.get(_text(params, "name"))
                 return entry.target if entry else None
             case "resources/read" | "resources/subscribe" | "resources/unsubscribe":
-                return self._resource(_text(params, "uri"))
+                return self._resource(call, _text(params, "uri"))
             case "completion/complete":
-                return self._completed(params.get("ref"))
+                return self._completed(call, params.get("ref"))
         return None
 
-    def may_appear(self, call: Call) -> bool:
-        """Whether a name that stands for nothing now may belong to an upstream that is still starting."""
+    def awaits(self, call: Call, found: Target | None) -> bool:
+        """Whether what was found belongs to an upstream that is still starting, or what was not found may."""
+        if found is not None:
+            return self._registry.is_starting(found.upstream)
         match call.method:
             case "tools/call" | "prompts/get":
                 return self._registry.starting(_text(call.params, "name"))
@@ -94,13 +99,22 @@ class Router:
                 return self._registry.starting(None)
         return False
 
-    def _resource(self, uri: str) -> Target | None:
+    async def arrival(self, call: Call) -> Target | None:
+        """Wait until no upstream that is still starting matters to the call, `STARTING_SECONDS` at most."""
+        target = self.find(call)
+        with anyio.move_on_after(STARTING_SECONDS):
+            while self.awaits(call, target):
+                await self._registry.next_change()
+                target = self.find(call)
+        return target
+
+    def _resource(self, call: Call, uri: str) -> Target | None:
         if (target := self._registry.catalogue.resource(uri)) is not None:
             return target
-        owner = self._linked.get(uri)
+        owner = self._links.owner(_principal(call).id, uri)
         return Target("resource", uri, owner, uri, read_only=True) if owner is not None else None
 
-    def _completed(self, ref: Any) -> Target | None:
+    def _completed(self, call: Call, ref: Any) -> Target | None:
         if not isinstance(ref, dict):
             return None
         catalogue = self._registry.catalogue
@@ -109,7 +123,7 @@ class Router:
             return entry.target if entry else None
         uri = _text(ref, "uri")
         template = catalogue.templates.get(uri)
-        return template.target if template is not None else self._resource(uri)
+        return template.target if template is not None else self._resource(call, uri)
 
     # -- the pipeline's last handler --------------------------------------------------------------------------
 
@@ -143,14 +157,16 @@ class Router:
         result = await self._forward(
             call, call.target, {**call.params, "name": call.target.upstream_name}, headers
         )
-        self._remember_links(result, call.target.upstream)
+        self._links.remember(_principal(call).id, result, call.target.upstream)
         return result
 
     async def _get_prompt(self, call: Call) -> Json:
         name = _required(call.params, "name")
         if call.target is None:
             raise RpcError(INVALID_PARAMS, f"Unknown prompt: {name}")
-        return await self._forward(call, call.target, {**call.params, "name": call.target.upstream_name})
+        result = await self._forward(call, call.target, {**call.params, "name": call.target.upstream_name})
+        self._links.remember(_principal(call).id, result, call.target.upstream)
+        return result
 
     async def _read_resource(self, call: Call) -> Json:
         uri = _required(call.params, "uri")
@@ -240,19 +256,6 @@ class Router:
             )
 
         return to_handshake(await answer_inputs(send, modern_params(call, params), call.peer))
-
-    def _remember_links(self, result: Json, upstream: str) -> None:
-        """Note which upstream a resource link came from: such resources need not be listed (MCP, tools page)."""
-        content = result.get("content")
-        for block in content if isinstance(content, list) else ():
-            if (
-                isinstance(block, dict)
-                and block.get("type") == "resource_link"
-                and isinstance(block.get("uri"), str)
-            ):
-                self._linked.setdefault(block["uri"], upstream)
-                if len(self._linked) > _MAX_LINKS:
-                    self._linked.popitem(last=False)
 
 
 _HANDSHAKE_ONLY = frozenset(

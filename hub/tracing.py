@@ -55,12 +55,9 @@ def trace_stage(tracer: "Tracer") -> Stage:
         carrier = (
             {key: meta[key] for key in _KEYS if isinstance(meta.get(key), str)} if isinstance(meta, dict) else {}
         )
-        name = f"{call.method} {call.target.name}" if call.target is not None else call.method
         attributes = {"mcp.method.name": call.method, "mcp.protocol.version": call.protocol_version}
-        if call.target is not None and call.target.kind == "tool":
-            attributes["gen_ai.tool.name"] = call.target.name
         with tracer.start_as_current_span(
-            name, context=propagate.extract(carrier), kind=trace.SpanKind.SERVER, attributes=attributes
+            call.method, context=propagate.extract(carrier), kind=trace.SpanKind.SERVER, attributes=attributes
         ) as span:
             onward: dict[str, str] = {}
             propagate.inject(onward)
@@ -70,6 +67,11 @@ def trace_stage(tracer: "Tracer") -> Stage:
             except RpcError as error:
                 span.set_attribute("error.type", str(error.code))
                 raise
+            finally:
+                if call.target is not None:  # known once the call was authenticated and resolved
+                    span.update_name(f"{call.method} {call.target.name}")
+                    if call.target.kind == "tool":
+                        span.set_attribute("gen_ai.tool.name", call.target.name)
             if result.get("isError") is True:
                 span.set_attribute("error.type", "tool_error")
             return result

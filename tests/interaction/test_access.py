@@ -11,8 +11,19 @@ import httpx2
 import pytest
 from mcp import Client, MCPError
 from mcp.client.streamable_http import streamable_http_client
+from mcp.server.lowlevel import Server
 from mcp.server.mcpserver import MCPServer
-from mcp.types import ElicitResult, TextContent, ToolAnnotations
+from mcp.types import (
+    CallToolResult,
+    ElicitResult,
+    ListToolsResult,
+    ReadResourceResult,
+    ResourceLink,
+    TextContent,
+    TextResourceContents,
+    Tool,
+    ToolAnnotations,
+)
 from reference.hub import running_hub, tool_names
 
 from quantum_suite.core.principals import Role
@@ -38,6 +49,22 @@ def a_server() -> MCPServer[Any]:
         return f"wiped {what}"
 
     return server
+
+
+def a_linking_server() -> Server[Any]:
+    """Answers its one tool with a link to a resource that it does not list."""
+
+    async def list_tools(ctx: Any, params: Any) -> ListToolsResult:
+        read_only = ToolAnnotations(read_only_hint=True)
+        return ListToolsResult(tools=[Tool(name="link", input_schema={"type": "object"}, annotations=read_only)])
+
+    async def call_tool(ctx: Any, params: Any) -> CallToolResult:
+        return CallToolResult(content=[ResourceLink(uri="private://1", name="one")])
+
+    async def read(ctx: Any, params: Any) -> ReadResourceResult:
+        return ReadResourceResult(contents=[TextResourceContents(uri=params.uri, text="for one pair of eyes")])
+
+    return Server("linking", on_list_tools=list_tools, on_call_tool=call_tool, on_read_resource=read)
 
 
 THINGS = [Extra("things", a_server(), "things")]
@@ -149,3 +176,17 @@ async def test_a_principals_session_is_no_use_to_another(tmp_path) -> None:
             )
     assert [refused.status_code, stream.status_code, ended.status_code] == [404, 404, 404]
     assert mine.status_code == 200
+
+
+async def test_a_resource_that_was_linked_to_one_principal_is_unknown_to_every_other(tmp_path) -> None:
+    extra = [Extra("linking", a_linking_server(), "linking")]
+    async with (
+        running_hub(tmp_path, {}, extra=extra) as hub,
+        Client(hub.url) as mine,
+        with_key(hub.url, a_key(tmp_path, Role.VIEWER)) as theirs,
+    ):
+        await mine.call_tool("linking_link", {})
+        read = await mine.read_resource("private://1")
+        assert read.contents[0].text == "for one pair of eyes"
+        with pytest.raises(MCPError, match="not found"):
+            await theirs.read_resource("private://1")
