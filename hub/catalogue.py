@@ -10,13 +10,14 @@ A catalogue is an immutable snapshot; any change makes a new one.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 import orjson
 from mcp.shared.uri_template import UriTemplate
 
 from quantum_suite.hub.call import Json
 from quantum_suite.hub.offer import Offer
+from quantum_suite.hub.subscriptions import ListKind
 from quantum_suite.hub.target import Target
 
 
@@ -70,17 +71,21 @@ class Catalogue:
                 return _resource_target(uri, template.target.upstream)
         return None
 
-    def digest(self) -> dict[str, tuple[Any, ...]]:
-        """Return what clients would see of each list, for telling which lists changed between two snapshots."""
-        return {
-            kind: tuple((name, repr(entry.shown)) for name, entry in entries.items() if entry.present)
-            for kind, entries in (
-                ("tools", self.tools),
-                ("prompts", self.prompts),
-                ("resources", self.resources),
-                ("templates", self.templates),
-            )
-        }
+
+def changed_lists(before: Catalogue, after: Catalogue) -> list[ListKind]:
+    """Return the lists that clients would see change between two snapshots; templates count as resources."""
+    kinds: list[ListKind] = []
+    if _shown(before.tools) != _shown(after.tools):
+        kinds.append("tools")
+    if _shown(before.prompts) != _shown(after.prompts):
+        kinds.append("prompts")
+    if (_shown(before.resources), _shown(before.templates)) != (_shown(after.resources), _shown(after.templates)):
+        kinds.append("resources")
+    return kinds
+
+
+def _shown(entries: Mapping[str, Entry] | Mapping[str, TemplateEntry]) -> dict[str, Json]:
+    return {name: entry.shown for name, entry in entries.items() if entry.present}
 
 
 def public_name(prefix: str, name: str) -> str:

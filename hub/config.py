@@ -69,6 +69,12 @@ class UpstreamConfig(BaseModel):
         yield "credentials", sorted(self.credentials)
 
 
+def same_server(one: UpstreamConfig, other: UpstreamConfig) -> bool:
+    """Whether two entries mean the same, wherever in the file they stand."""
+    anywhere = {"source": ""}
+    return one.model_copy(update=anywhere) == other.model_copy(update=anywhere)
+
+
 @dataclass(frozen=True, slots=True)
 class Config:
     """A whole file, in its own order."""

@@ -23,6 +23,7 @@ from quantum_suite.hub.upstreams.pool import LinkPool
 logger = logging.getLogger(__name__)
 
 _RETRY_SECONDS = 5.0
+_ASK_SECONDS = 10.0
 
 Heard = Callable[[str, Json, str | None], None]
 """Takes `(method, params, identity)` of a change; identity is None where it concerns every follower."""
@@ -143,23 +144,31 @@ class Listening:
         wanted = self._wanted()
         for identity in {*wanted, *self._subscribed}:
             now, before = wanted.get(identity, frozenset()), self._subscribed.get(identity, frozenset())
-            key = self._hub_key if identity == "shared" else LinkKey("handshake", identity)
+            key = self._session_of(identity)
             for uri in sorted(now - before):
                 await self._tell(key, "resources/subscribe", uri)
             for uri in sorted(before - now):
                 await self._tell(key, "resources/unsubscribe", uri)
         self._subscribed = wanted
 
-    async def resume(self, link: Link) -> None:
-        """Subscribe again on a session that replaces a lost one."""
-        for uri in sorted(self._subscribed.get("shared", ())):
-            try:
-                await link.request("resources/subscribe", {"uri": uri}, NoPeer())
-            except RpcError as error:
-                logger.warning("the upstream refused to go on with %s: %s", uri, error)
+    async def resume(self, key: LinkKey, link: Link) -> None:
+        """Subscribe again on a session that replaces a lost one. Waits `_ASK_SECONDS` at most."""
+        mine = [identity for identity in self._subscribed if self._session_of(identity) == key]
+        with anyio.move_on_after(_ASK_SECONDS) as scope:
+            for uri in sorted(uri for identity in mine for uri in self._subscribed[identity]):
+                try:
+                    await link.request("resources/subscribe", {"uri": uri}, NoPeer())
+                except RpcError as error:
+                    logger.warning("the upstream refused to go on with %s: %s", uri, error)
+        if scope.cancelled_caught:
+            logger.warning("the upstream did not take up its subscriptions within %g seconds", _ASK_SECONDS)
+
+    def _session_of(self, identity: str) -> LinkKey:
+        return self._hub_key if identity == "shared" else LinkKey("handshake", identity)
 
     async def _tell(self, key: LinkKey, method: str, uri: str) -> None:
         try:
-            await self._pool.request(key, method, {"uri": uri}, NoPeer(), repeatable=True)
-        except (RpcError, SuiteError) as error:
+            with anyio.fail_after(_ASK_SECONDS):
+                await self._pool.request(key, method, {"uri": uri}, NoPeer(), repeatable=True)
+        except (RpcError, SuiteError, TimeoutError) as error:
             logger.warning("the upstream refused %s of %s: %s", method, uri, error)

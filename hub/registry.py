@@ -13,12 +13,13 @@ import anyio
 from anyio.abc import TaskGroup
 
 from quantum_suite.core.errors import SuiteError
-from quantum_suite.hub.catalogue import Catalogue, Claim, build_catalogue
-from quantum_suite.hub.config import UpstreamConfig
+from quantum_suite.hub.catalogue import Catalogue, Claim, build_catalogue, changed_lists, public_name
+from quantum_suite.hub.config import UpstreamConfig, same_server
+from quantum_suite.hub.health import HealthPolicy
 from quantum_suite.hub.offer import Offer
 from quantum_suite.hub.status import UpstreamStatus
-from quantum_suite.hub.subscriptions import LIST_KINDS, Subscriptions
-from quantum_suite.hub.upstream import HealthPolicy, Reports, Upstream
+from quantum_suite.hub.subscriptions import Subscriptions
+from quantum_suite.hub.upstream import Reports, Upstream
 from quantum_suite.hub.upstreams.interface import Connector
 
 logger = logging.getLogger(__name__)
@@ -54,6 +55,7 @@ class Registry:
         self._drain_seconds = drain_seconds
         self._running: dict[str, _Running] = {}
         self._tasks: TaskGroup | None = None
+        self._next_change = anyio.Event()
         self.catalogue = Catalogue()
         self.revision = 0
         """Grows with every change of the catalogue."""
@@ -91,9 +93,19 @@ class Registry:
     def starting(self, name: str | None) -> bool:
         """Whether an upstream is still starting that may offer `name`; None asks for any upstream at all."""
         return any(
-            not upstream.settled.is_set() and (name is None or name.startswith(upstream.config.prefix))
+            not upstream.settled.is_set()
+            and (name is None or name.startswith(public_name(upstream.config.prefix, "")))
             for upstream in self.upstreams()
         )
+
+    def is_starting(self, upstream: str) -> bool:
+        """Whether this upstream's first attempt to connect is under way."""
+        running = self._running.get(upstream)
+        return running is not None and not running.upstream.settled.is_set()
+
+    async def next_change(self) -> None:
+        """Wait until the catalogue changes, or an upstream is no longer starting."""
+        await self._next_change.wait()
 
     async def settled(self, seconds: float) -> None:
         """Wait until every upstream was tried once, at most `seconds`."""
@@ -108,7 +120,8 @@ class Registry:
         self._running = {}
         for name, config in wanted.items():
             old = before.pop(name, None)
-            if old is not None and old.upstream.config == config:
+            if old is not None and same_server(old.upstream.config, config):
+                old.upstream.config = config
                 self._running[name] = old
                 continue
             if old is not None:
@@ -142,17 +155,34 @@ class Registry:
         self._tasks.start_soon(self._live, running, connector, name=f"upstream {config.name}")
 
     async def _live(self, running: _Running, connector: Connector | None) -> None:
+        delay = self._policy.first_delay_seconds
         try:
             with running.scope:
-                await running.upstream.run()
-                return
-        except Exception:
-            # A bug in one upstream's supervision must not take the hub down with it.
-            logger.exception("the supervision of an upstream failed", extra={"upstream": running.upstream.name})
+                while True:
+                    began = anyio.current_time()
+                    try:
+                        await running.upstream.run()
+                        return
+                    except Exception:
+                        # A bug in one upstream's supervision must neither take the hub down nor end that upstream.
+                        logger.exception(
+                            "the supervision of an upstream failed", extra={"upstream": running.upstream.name}
+                        )
+                    running.upstream.stumbled()
+                    if anyio.current_time() - began > self._policy.longest_delay_seconds:
+                        delay = self._policy.first_delay_seconds
+                    await anyio.sleep(delay)
+                    delay = min(delay * 2, self._policy.longest_delay_seconds)
         finally:
             if connector is not None:
-                with anyio.move_on_after(self._drain_seconds, shield=True):
-                    await connector.aclose()
+                await self._release(running.upstream.name, connector)
+
+    async def _release(self, name: str, connector: Connector) -> None:
+        with anyio.move_on_after(self._drain_seconds, shield=True):
+            try:
+                await connector.aclose()
+            except Exception:
+                logger.exception("an upstream could not be closed", extra={"upstream": name})
 
     def _dismiss(self, running: _Running) -> None:
         if self._tasks is not None and not running.leaving:
@@ -165,6 +195,9 @@ class Registry:
         running.scope.cancel()
 
     def _updated(self, upstream: str, uri: str, identity: str | None) -> None:
+        owner = self.catalogue.resource(uri)
+        if owner is not None and owner.upstream != upstream:
+            return  # news of what is another's
         self._stale(upstream, uri)
         self._subscriptions.resource_updated(uri, identity)
 
@@ -172,18 +205,21 @@ class Registry:
         self._stale(upstream, None)
 
     def _rebuild(self) -> None:
-        before = self.catalogue.digest()
+        before = self.catalogue
         claims = [
             Claim(u.name, u.config.prefix, u.offer, u.present) for u in self.upstreams() if not u.config.disabled
         ]
-        self.catalogue = build_catalogue(claims, self.catalogue)
-        after = self.catalogue.digest()
+        try:
+            self.catalogue = build_catalogue(claims, before)
+        except Exception:
+            # What one upstream offers was checked entry by entry; should one still do harm, the others stand.
+            logger.exception("the catalogue cannot be put together; the last one goes on")
+            return
         self.revision += 1
-        for kind in LIST_KINDS:
-            if before[kind] != after[kind]:
-                self._subscriptions.list_changed(kind)
-        if before["templates"] != after["templates"]:
-            self._subscriptions.list_changed("resources")
+        self._next_change.set()
+        self._next_change = anyio.Event()
+        for kind in changed_lists(before, self.catalogue):
+            self._subscriptions.list_changed(kind)
 
     def follow_changed(self) -> None:
         """Tell the upstreams that clients follow other resources now."""

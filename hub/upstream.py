@@ -6,20 +6,18 @@ jittered delays; nothing it does delays another.
 """
 
 import logging
+import math
 import random
 import time
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import anyio
-from anyio.abc import TaskGroup
 
 from quantum_suite.core.errors import SuiteError, Unavailable
 from quantum_suite.core.principals import Caller
 from quantum_suite.hub.breaker import CircuitBreaker
 from quantum_suite.hub.call import (
-    METHOD_NOT_FOUND,
     REQUEST_TIMEOUT,
     UNSUPPORTED_PROTOCOL_VERSION,
     Era,
@@ -30,27 +28,20 @@ from quantum_suite.hub.call import (
 )
 from quantum_suite.hub.config import UpstreamConfig
 from quantum_suite.hub.envelope import hub_envelope
+from quantum_suite.hub.health import HealthPolicy
 from quantum_suite.hub.listening import Listening
+from quantum_suite.hub.log_levels import LogLevels
 from quantum_suite.hub.offer import Offer, read_offer
+from quantum_suite.hub.patience import within
 from quantum_suite.hub.status import State, UpstreamStatus
+from quantum_suite.hub.upstreams.handshake import hello_from_discover
 from quantum_suite.hub.upstreams.interface import Connector, Hello, Link, LinkKey, UpstreamFailed
-from quantum_suite.hub.upstreams.pool import LinkPool
+from quantum_suite.hub.upstreams.pool import LinkPool, PoolBusy
 
 logger = logging.getLogger(__name__)
 
+_SLOW_ATTEMPTS = 3
 _MAX_LINKS = 256  # links that cost no process: HTTP sessions, and those inside this one
-
-
-@dataclass(frozen=True, slots=True)
-class HealthPolicy:
-    """When an upstream is checked and how long it is waited for, in seconds."""
-
-    check_interval_seconds: float = 30
-    connect_deadline_seconds: float = 15
-    check_deadline_seconds: float = 10
-    first_delay_seconds: float = 1
-    longest_delay_seconds: float = 60
-    failed_checks_until_away: int = 2
 
 
 @dataclass(slots=True)
@@ -95,13 +86,18 @@ class Upstream:
         self._state: State = "disabled" if config.disabled else "starting"
         self._problem = problem
         self._handshake: bool | None = None
-        self._levels: OrderedDict[LinkKey, str] = OrderedDict()
+        self._levels = LogLevels()
         self._check_now = anyio.Event()
         self._in_flight = 0
         self._drained: anyio.Event | None = None
         self._last_used = time.monotonic()
+        self._last_answered = -math.inf
         self._listening: Listening | None = None
-        self._breaker = CircuitBreaker(on_open=self._check_soon)
+        self._breaker = CircuitBreaker(
+            first_pause_seconds=policy.first_delay_seconds,
+            longest_pause_seconds=policy.longest_delay_seconds,
+            on_open=self._check_soon,
+        )
         self._connector = connector
         self._pool: LinkPool | None = None
         self.settled = anyio.Event()
@@ -129,13 +125,14 @@ class Upstream:
         hello = self.hello
         server = hello.server_info if hello else {}
         faults = "; ".join(self.offer.faults)
+        failing = self._state == "healthy" and self._breaker.is_open
         return UpstreamStatus.model_validate(
             {
                 "name": self.name,
                 "transport": self._transport,
                 "source": self.config.source,
-                "state": self._state,
-                "problem": self._problem or faults or None,
+                "state": "degraded" if failing else self._state,
+                "problem": (self._failing() if failing else self._problem) or faults or None,
                 "server": f"{server.get('name', '?')} {server.get('version', '')}".strip() if hello else None,
                 "protocol_version": hello.protocol_version if hello else None,
                 "tools": len(self.offer.tools) if self.present else 0,
@@ -160,14 +157,14 @@ class Upstream:
 
     async def speaks(self, era: Era) -> bool:
         """Whether the upstream can be spoken to in `era`; the handshake is tried once, on first need."""
-        if self.hello is None:
+        if self.hello is None or not self.present or self._breaker.blocks():
             raise self._away()
         if era == self.hello.era:
             return True
         if era == "modern":
             return False
         if self._handshake is None:
-            self._handshake = await self._accepts_handshake()
+            return await self._accepts_handshake()
         return self._handshake
 
     async def request(
@@ -183,30 +180,35 @@ class Upstream:
     ) -> Json:
         """Carry one request; raises `RpcError` with the upstream's error, `Unavailable` when it is away."""
         pool = self._pool
-        if pool is None or self._breaker.is_open or not self.present:
+        if pool is None or not self.present or not self._breaker.admits():
             raise self._away()
         self._in_flight += 1
         self._last_used = time.monotonic()
         if self._listening is not None:
             self._listening.wake()
+
+        async def carry(to: Peer) -> Json:
+            return await pool.request(
+                key, method, params, to, repeatable=repeatable, caller=caller, headers=headers
+            )
+
+        seconds = self.config.deadline_seconds
         try:
-            carry = pool.request(key, method, params, peer, repeatable=repeatable, caller=caller, headers=headers)
-            if self.config.deadline_seconds is None:
-                result = await carry
-            else:
-                with anyio.fail_after(self.config.deadline_seconds):
-                    result = await carry
+            result = await (carry(peer) if seconds is None else within(seconds, peer, carry))
         except TimeoutError:
             self._breaker.failed()
             raise RpcError(
                 REQUEST_TIMEOUT,
-                f"'{self.name}' did not answer within {self.config.deadline_seconds or 0:g} seconds.",
+                f"'{self.name}' did not answer within {seconds or 0:g} seconds.",
             ) from None
         except UpstreamFailed as error:
-            self._breaker.failed()
+            if not error.answered:
+                self._breaker.failed()
             raise RpcError(error.code, f"'{self.name}': {error.message}", error.data) from error
         except RpcError:
             self._breaker.close()
+            raise
+        except PoolBusy:
             raise
         except Unavailable:
             self._breaker.failed()
@@ -216,6 +218,7 @@ class Upstream:
             if self._drained is not None and not self._in_flight:
                 self._drained.set()
         self._breaker.close()
+        self._last_answered = time.monotonic()
         return result
 
     async def notify(self, key: LinkKey, method: str, params: Json) -> None:
@@ -225,12 +228,8 @@ class Upstream:
 
     async def set_log_level(self, key: LinkKey, level: str) -> None:
         """Ask for log messages of at least `level` on a handshake link, now and whenever the link is renewed."""
-        self._levels[key] = level
-        self._levels.move_to_end(key)
-        if len(self._levels) > 1_000:
-            self._levels.popitem(last=False)
-        if self._pool is not None and (link := self._pool.open_link(key)) is not None:
-            await _set_level(link, level)
+        link = self._pool.open_link(key) if self._pool is not None else None
+        await self._levels.set(key, level, link)
 
     def follow_changed(self) -> None:
         """Take note that clients follow other resources now."""
@@ -251,54 +250,72 @@ class Upstream:
             idle_seconds=None if self._transport == "inprocess" else self.config.idle_seconds,
             prepare=self._prepare,
         )
-        async with pool, anyio.create_task_group() as tasks:
+        async with pool:
             self._pool = pool
             try:
-                await self._supervise(pool, tasks)
+                await self._supervise(pool)
             finally:
-                self._pool = None
+                self._pool = self._listening = None
                 self.present = False
 
-    async def _supervise(self, pool: LinkPool, tasks: TaskGroup) -> None:
-        delay = self._policy.first_delay_seconds
+    def stumbled(self) -> None:
+        """Take note that `run` failed by a bug of the hub's, and will be called again."""
+        self._withdraw("the hub failed to look after it, by a bug that its log describes. It is tried again.")
+
+    async def _supervise(self, pool: LinkPool) -> None:
+        delay, attempts = self._policy.first_delay_seconds, 0
         while True:
             try:
+                attempts += 1
                 with anyio.fail_after(self._policy.connect_deadline_seconds):
+                    self._handshake = None
                     self.hello = await self._greet(pool)
                     offer = await self._read_offer(pool)
             except (SuiteError, RpcError, TimeoutError, OSError) as error:
                 self._withdraw(_reason(error, self._policy.connect_deadline_seconds))
+                # A slow start goes on where it was; what stays silent, or answers with errors, is begun anew.
+                if not isinstance(error, TimeoutError) or attempts % _SLOW_ATTEMPTS == 0:
+                    self._retire_own_links(pool)
                 await anyio.sleep(delay * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, not a secret
                 delay = min(delay * 2, self._policy.longest_delay_seconds)
                 continue
-            delay = self._policy.first_delay_seconds
+            delay, attempts = self._policy.first_delay_seconds, 0
             self._breaker.close()
             self._settle("healthy", None, offer)
-            async with anyio.create_task_group() as watching:
-                self._listening = Listening(
-                    pool,
-                    self.hub_key(self.hello.era),
-                    self.hello,
-                    self._heard,
-                    lambda: self._reports.followed(self),
-                )
-                watching.start_soon(self._listening.run)
-                problem = await self._watch(pool)
-                self._listening = None
-                watching.cancel_scope.cancel()
-            self._withdraw(problem)
+            if (problem := await self._stay(pool, self.hello)) is not None:
+                self._withdraw(problem)
+            self._retire_own_links(pool)
 
-    async def _watch(self, pool: LinkPool) -> str:
-        """Check again and again; return why the upstream counts as away."""
+    async def _stay(self, pool: LinkPool, hello: Hello) -> str | None:
+        """Watch and listen; return why the upstream counts as away, None when it is to be greeted anew."""
+        async with anyio.create_task_group() as watching:
+            self._listening = Listening(
+                pool, self.hub_key(hello.era), hello, self._heard, lambda: self._reports.followed(self)
+            )
+            watching.start_soon(self._listening.run)
+            problem = await self._watch(pool)
+            self._listening = None
+            watching.cancel_scope.cancel()
+        return problem
+
+    def _retire_own_links(self, pool: LinkPool) -> None:
+        """Let the next greeting be a fresh one: what answers there may be another server, or another version."""
+        for era in ("modern", "handshake"):
+            pool.retire(self.hub_key(era))
+
+    async def _watch(self, pool: LinkPool) -> str | None:
+        """Check again and again; return as `_stay` does."""
         failed = 0
         while True:
             with anyio.move_on_after(self._policy.check_interval_seconds):
                 await self._check_now.wait()
             self._check_now = anyio.Event()
-            if self._asleep(pool):
+            if self._asleep(pool) or self._shown_by_callers(pool):
                 continue
             try:
                 with anyio.fail_after(self._policy.check_deadline_seconds):
+                    if await self._is_another(pool):
+                        return None
                     offer = await self._read_offer(pool)
             except (SuiteError, RpcError, TimeoutError, OSError) as error:
                 failed += 1
@@ -309,8 +326,24 @@ class Upstream:
                 self._check_soon()
             else:
                 failed = 0
-                self._breaker.close()
+                self._breaker.answers_again()
                 self._settle("healthy", None, offer)
+            await anyio.sleep(self._policy.shortest_pause_seconds)
+
+    async def _is_another(self, pool: LinkPool) -> bool:
+        """Whether another server, or a new version, answers now: without a conversation nothing breaks."""
+        hello = self.hello
+        if hello is None or hello.era != "modern" or self._transport != "http":
+            return False
+        params = {"_meta": hub_envelope()}
+        result = await pool.request(self.hub_key("modern"), "server/discover", params, NoPeer(), repeatable=True)
+        return hello_from_discover(result) != hello
+
+    def _shown_by_callers(self, pool: LinkPool) -> bool:
+        """Whether a check would have to end a caller's link, or wait for one, while callers do get answers."""
+        if self.hello is None or not pool.crowded_out(self.hub_key(self.hello.era)):
+            return False
+        return not pool.has_idle_links or time.monotonic() - self._last_answered < self.config.idle_seconds
 
     def _asleep(self, pool: LinkPool) -> bool:
         """Whether its children were ended for idleness: then a check would only wake them."""
@@ -337,13 +370,14 @@ class Upstream:
         try:
             with anyio.fail_after(self._policy.connect_deadline_seconds):
                 async with self._pool.lease(self.hub_key("handshake")):
-                    return True
+                    self._handshake = True
         except RpcError as error:
-            if error.code == UNSUPPORTED_PROTOCOL_VERSION:
-                return False
-            raise
+            if error.code != UNSUPPORTED_PROTOCOL_VERSION:
+                raise
+            self._handshake = False
         except TimeoutError:
-            return False
+            return False  # not for good: it may only have been slow
+        return self._handshake
 
     async def _read_offer(self, pool: LinkPool) -> Offer:
         hello = self.hello
@@ -366,10 +400,9 @@ class Upstream:
         """Bring a fresh handshake session to the state its predecessor had."""
         if key.era != "handshake":
             return
-        if (level := self._levels.get(key)) is not None:
-            await _set_level(link, level)
-        if key == self.hub_key("handshake") and self._listening is not None:
-            await self._listening.resume(link)
+        await self._levels.restore(key, link)
+        if self._listening is not None:
+            await self._listening.resume(key, link)
 
     async def _announced(self, method: str, params: Json) -> None:
         self._heard(method, params, None)
@@ -387,7 +420,8 @@ class Upstream:
 
     def _settle(self, state: State, problem: str | None, offer: Offer | None = None) -> None:
         present = state == "healthy"
-        changed = present != self.present or (offer is not None and offer != self.offer)
+        first = not self.settled.is_set()
+        changed = first or present != self.present or (offer is not None and offer != self.offer)
         self._state, self._problem, self.present = state, problem, present
         if offer is not None:
             self.offer = offer
@@ -400,19 +434,17 @@ class Upstream:
         self._settle("degraded", problem)
 
     def _away(self) -> Unavailable:
-        reason = self._problem or "it is still starting."
+        failing = self.present and self._breaker.is_open
+        reason = self._failing() if failing else self._problem or "it is still starting."
         return Unavailable(
             f"The server '{self.name}' is away: {reason}", "It is tried again by itself; retry later."
         )
 
-
-async def _set_level(link: Link, level: str) -> None:
-    if "logging" in link.hello.capabilities:
-        try:
-            await link.request("logging/setLevel", {"level": level}, NoPeer())
-        except RpcError as error:
-            if error.code != METHOD_NOT_FOUND:
-                raise
+    def _failing(self) -> str:
+        return (
+            f"it left {self._breaker.failures} calls in a row without an answer. "
+            "Calls fail at once, but for one now and then that tries whether it is back."
+        )
 
 
 def _reason(error: BaseException, seconds: float) -> str:

@@ -25,6 +25,7 @@ class HttpRefusal(UpstreamFailed):
     def __init__(self, status: int, message: str) -> None:
         super().__init__(UPSTREAM_UNAVAILABLE, message)
         self.status = status
+        self.answered = 400 <= status < 500
 
 
 class StreamEnded(Exception):

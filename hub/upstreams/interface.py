@@ -55,6 +55,9 @@ class UpstreamFailed(RpcError):
     Servers choose their codes as they like, so a code alone does not tell the two apart.
     """
 
+    answered = False
+    """Whether the other end did answer, outside the protocol: it refused a credential, or is asked too often."""
+
 
 class LinkLost(UpstreamFailed):
     """A request found no answer because the way to the server broke.

@@ -23,6 +23,11 @@ from quantum_suite.hub.upstreams.interface import (
     UpstreamFailed,
 )
 
+
+class PoolBusy(Unavailable):
+    """Every link there may be carries calls: the server is not away, it has much to do."""
+
+
 Prepare = Callable[[LinkKey, Link], Awaitable[None]]
 """Brings a fresh link to the state its predecessor had (log level, subscriptions), before any call takes it."""
 
@@ -105,6 +110,22 @@ class LinkPool:
     def has_open_links(self) -> bool:
         """Whether any link is open."""
         return any(slot.link is not None and not slot.link.closed for slot in self._slots.values())
+
+    def crowded_out(self, key: LinkKey) -> bool:
+        """Whether a link with this key could be opened only at the cost of another, or not at all."""
+        alive = sum(slot.link is None or not slot.link.closed for slot in self._slots.values())
+        return key not in self._slots and alive + len(self._closing) >= self._max_links
+
+    @property
+    def has_idle_links(self) -> bool:
+        """Whether any link could be ended without ending a call."""
+        return any(slot.idle for slot in self._slots.values())
+
+    def retire(self, key: LinkKey) -> None:
+        """End the link with this key unless calls are using it: the next one is opened afresh."""
+        slot = self._slots.get(key)
+        if slot is not None and slot.idle:
+            self._end(slot)
 
     def open_link(self, key: LinkKey) -> Link | None:
         """Return the link with this key where it is open; opens none and keeps none open."""
@@ -228,7 +249,7 @@ class LinkPool:
                 if idle and not self._closing:
                     self._end(min(idle, key=lambda slot: slot.idle_since))
                 await self._room.wait()
-        raise Unavailable(
+        raise PoolBusy(
             f"All {self._max_links} connections to the server are busy, and none became free within "
             f"{self._wait_seconds:g} seconds.",
             "Try again later, or allow the entry more of them in mcp.json.",

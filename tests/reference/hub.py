@@ -13,9 +13,9 @@ from mcp import Client
 from mcp.types import TextContent, TextResourceContents
 
 from quantum_suite.hub.app import Gateway, open_hub
+from quantum_suite.hub.health import HealthPolicy
 from quantum_suite.hub.mounts import Extra
 from quantum_suite.hub.settings import HubSettings, Limits
-from quantum_suite.hub.upstream import HealthPolicy
 from quantum_suite.hub.wire.asgi import HubApp
 from quantum_suite.hub.wire.server import run_http
 
@@ -28,6 +28,7 @@ QUICK = HealthPolicy(
     check_deadline_seconds=3,
     first_delay_seconds=0.05,
     longest_delay_seconds=0.3,
+    shortest_pause_seconds=0.05,
 )
 """Checks often, so that a test sees soon what would take half a minute otherwise."""
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from quantum_suite.hub.catalogue import Claim, build_catalogue
+from quantum_suite.hub.catalogue import Claim, build_catalogue, changed_lists
 from quantum_suite.hub.offer import Offer
 
 
@@ -105,3 +105,15 @@ def test_parameters_mirrored_in_headers_are_noticed() -> None:
     catalogue = build_catalogue([Claim("db", "db", offer)])
     assert catalogue.tools["db_sql"].target.mirrors_params
     assert not catalogue.tools["db_plain"].target.mirrors_params
+
+
+def test_only_lists_that_look_different_count_as_changed() -> None:
+    offer = Offer(tools=(tool("t"),), templates=({"uriTemplate": "a://{b}", "name": "b"},))
+    before = build_catalogue([Claim("s", "s", offer)])
+    assert changed_lists(before, build_catalogue([Claim("s", "s", offer)], before)) == []
+    assert changed_lists(before, build_catalogue([Claim("s", "s", offer, False)], before)) == [
+        "tools",
+        "resources",
+    ]
+    renamed = Offer(tools=(tool("t", title="T"),), templates=offer.templates)
+    assert changed_lists(before, build_catalogue([Claim("s", "s", renamed)], before)) == ["tools"]
