@@ -3,7 +3,7 @@
 import difflib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from quantum_suite.core.errors import CallerError
@@ -23,6 +23,8 @@ class Parameter:
     required: bool
     description: str
     default: Any = None
+    item_choices: tuple[Any, ...] = ()
+    """What the members of a list are chosen from."""
 
     @property
     def shape(self) -> str:
@@ -31,7 +33,7 @@ class Parameter:
             return " | ".join(str(choice) for choice in self.choices)
         names = sorted(self.types - {"null"}) or ["any"]
         if "array" in self.types and self.item_types:
-            inner = "/".join(sorted(self.item_types))
+            inner = " | ".join(str(choice) for choice in self.item_choices) or "/".join(sorted(self.item_types))
             names = [f"list of {inner}" if name == "array" else name for name in names]
         return " or ".join(names)
 
@@ -103,7 +105,7 @@ def _value(parameter: Parameter, given: Sequence[str]) -> Any:
     if len(given) > 1:
         if parameter.types and "array" not in parameter.types:
             raise _wrong(parameter, f"given {len(given)} times")
-        return [_scalar(parameter, text, parameter.item_types) for text in given]
+        return [_item(parameter, text) for text in given]
     text = given[0]
     if "array" in parameter.types and "string" not in parameter.types:
         return _list(parameter, text)
@@ -121,7 +123,14 @@ def _list(parameter: Parameter, text: str) -> Any:
             raise _wrong(parameter, f"not JSON: {error}") from error
     if text == "null" and "null" in parameter.types:
         return None
-    return [_scalar(parameter, part.strip(), parameter.item_types) for part in text.split(",") if part.strip()]
+    return [_item(parameter, part.strip()) for part in text.split(",") if part.strip()]
+
+
+def _item(parameter: Parameter, text: str) -> Any:
+    value = _scalar(parameter, text, parameter.item_types)
+    if parameter.item_choices and value not in parameter.item_choices:
+        raise _wrong(parameter, f"'{text}' is none of them")
+    return value
 
 
 def _scalar(parameter: Parameter, text: str, types: frozenset[str]) -> Any:
@@ -157,41 +166,52 @@ def _anything(name: str) -> Parameter:
 
 
 def _parameter(name: str, schema: Schema, required: bool, root: Schema) -> Parameter:
-    types, choices, items = _union(schema, root, 0)
+    whole = _union(schema, root, 0)
     return Parameter(
         name,
-        frozenset(types),
-        tuple(choices),
-        frozenset(items),
+        frozenset(whole.types),
+        tuple(whole.choices),
+        frozenset(whole.item_types),
         required,
         str(schema.get("description", "")),
         schema.get("default"),
+        tuple(whole.item_choices),
     )
 
 
-def _union(schema: Any, root: Schema, depth: int) -> tuple[set[str], list[Any], set[str]]:
-    """Return the types, the choices and the item types over all branches of a schema."""
+@dataclass(slots=True)
+class _Union:
+    """What all branches of a schema allow together."""
+
+    types: set[str] = field(default_factory=set)
+    choices: list[Any] = field(default_factory=list)
+    item_types: set[str] = field(default_factory=set)
+    item_choices: list[Any] = field(default_factory=list)
+
+
+def _union(schema: Any, root: Schema, depth: int) -> _Union:
+    found = _Union()
     if not isinstance(schema, Mapping) or depth > 16:
-        return set(), [], set()
-    types: set[str] = set()
-    choices: list[Any] = []
-    items: set[str] = set()
+        return found
     declared = schema.get("type", [])
-    types.update([declared] if isinstance(declared, str) else declared)
-    choices += schema.get("enum", [])
+    found.types.update([declared] if isinstance(declared, str) else declared)
+    found.choices += schema.get("enum", [])
     if "const" in schema:
-        choices.append(schema["const"])
+        found.choices.append(schema["const"])
     if "items" in schema:
-        items |= _union(schema["items"], root, depth + 1)[0]
+        items = _union(schema["items"], root, depth + 1)
+        found.item_types |= items.types
+        found.item_choices += items.choices
     branches = [*schema.get("anyOf", []), *schema.get("oneOf", []), *schema.get("allOf", [])]
     if "$ref" in schema:
         branches.append(_resolved(str(schema["$ref"]), root))
     for branch in branches:
-        inner_types, inner_choices, inner_items = _union(branch, root, depth + 1)
-        types |= inner_types
-        choices += inner_choices
-        items |= inner_items
-    return types, choices, items
+        inner = _union(branch, root, depth + 1)
+        found.types |= inner.types
+        found.choices += inner.choices
+        found.item_types |= inner.item_types
+        found.item_choices += inner.item_choices
+    return found
 
 
 def _resolved(reference: str, root: Schema) -> Any:

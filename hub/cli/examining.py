@@ -4,13 +4,15 @@ import os
 import platform
 import socket
 import sys
-from collections.abc import AsyncIterator, Iterator
+import tempfile
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import closing
 from importlib.metadata import entry_points
 from typing import Literal
 
 import anyio
 import httpx2
+from mcp import MCPError
 from mcp.client.client import Client
 from pydantic import BaseModel, ConfigDict, Field
 from rich.text import Text
@@ -28,6 +30,7 @@ from quantum_suite.hub.status import UpstreamStatus
 
 _SETTLE_SECONDS = 15.0
 _POLL_SECONDS = 0.2
+_PRINTED_LINES = 5
 _SYMBOLS = {"ok": ("ok  ", "green"), "warn": ("warn", "yellow"), "fail": ("fail", "red")}
 
 
@@ -131,12 +134,15 @@ def _configuration(settings: HubSettings) -> Iterator[Check]:
 def _data_directory(settings: HubSettings) -> Check:
     folder = settings.data_dir
     existing = next(path for path in (folder, *folder.parents) if path.exists())
-    if existing.is_dir() and os.access(existing, os.W_OK | os.X_OK):
-        return Check(name="data", state="ok", detail=f"{folder} can be written")
+    try:
+        with tempfile.TemporaryFile(dir=existing):
+            return Check(name="data", state="ok", detail=f"{folder} can be written")
+    except OSError as error:
+        reason = error.strerror
     return Check(
         name="data",
         state="fail",
-        detail=f"{folder} cannot be written",
+        detail=f"{folder} cannot be written: {reason}",
         remedy="Name another with --data-dir or QUANTUM_DATA_DIR.",
     )
 
@@ -195,11 +201,12 @@ async def _servers(settings: HubSettings, running: bool) -> AsyncIterator[Check]
         async with open_client(_endpoint(settings, running)) as client:
             statuses = await _settled(client)
             engines = await read_engines(client)
+            printed = {status.name: await _printed(client, status) for status in statuses}
     except SuiteError as error:
         yield Check(name="servers", state="fail", detail=error.message, remedy=error.hint)
         return
     for status in statuses:
-        yield _server(status)
+        yield _server(status, printed[status.name])
     for module, found in engines.items():
         for engine in found:
             if engine.available:
@@ -238,7 +245,18 @@ async def _settled(client: Client) -> list[UpstreamStatus]:
     return statuses
 
 
-def _server(status: UpstreamStatus) -> Check:
+async def _printed(client: Client, status: UpstreamStatus) -> Sequence[str]:
+    """Return what a program in trouble wrote last; the hub that keeps it may end with this command."""
+    if status.transport != "stdio" or status.state in ("healthy", "disabled"):
+        return ()
+    try:
+        contents = (await client.read_resource(f"quantum://hub/servers/{status.name}/stderr")).contents
+    except MCPError:
+        return ()
+    return [line for part in contents for line in getattr(part, "text", "").splitlines()][-_PRINTED_LINES:]
+
+
+def _server(status: UpstreamStatus, printed: Sequence[str]) -> Check:
     name = f"server {status.name}"
     if status.state == "healthy":
         detail = f"{status.server or 'answers'}: {status.tools} tools, {status.resources} resources"
@@ -256,5 +274,5 @@ def _server(status: UpstreamStatus) -> Check:
         name=name,
         state="fail",
         detail=status.problem or f"still {status.state} after {_SETTLE_SECONDS:g} seconds",
-        remedy=f"See what it printed: quantum read quantum://hub/servers/{status.name}/stderr",
+        remedy="\n      ".join(["It printed:", *(f"| {line}" for line in printed)]) if printed else None,
     )

@@ -44,6 +44,9 @@ async def show_keys(data_dir: Path | None, as_json: bool) -> ExitCode:
     if as_json:
         write_json({"keys": [_plain(record) for record in records]})
         return ExitCode.OK
+    if not records:
+        say("There are no keys; `quantum keys create NAME` makes one.")
+        return ExitCode.OK
     table = Table("Name", "Id", "Role", "State", "Made", "Last used", "Workspaces", box=None, pad_edge=False)
     for record in records:
         table.add_row(

@@ -6,15 +6,17 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from mcp import MCPError
 from mcp.client.client import Client
 from mcp.types import Tool
 from pydantic import BaseModel
-from rich.table import Table
+from rich.padding import Padding
 from rich.text import Text
 
 from quantum_suite.core.engines import EngineStatus
 from quantum_suite.core.errors import NotFound
-from quantum_suite.hub.cli.arguments import parameters
+from quantum_suite.hub.call import INVALID_PARAMS, LEGACY_RESOURCE_NOT_FOUND
+from quantum_suite.hub.cli.arguments import Parameter, parameters
 from quantum_suite.hub.cli.console import out, printable, write_json
 from quantum_suite.hub.cli.endpoint import Endpoint
 from quantum_suite.hub.cli.exits import ExitCode
@@ -22,6 +24,7 @@ from quantum_suite.hub.cli.reach import every_page, open_client
 from quantum_suite.hub.cli.standing import print_engines, servers_table
 from quantum_suite.hub.status import UpstreamStatus
 
+DETAILS_URI = "quantum://hub/servers/details"
 SERVERS_URI = "quantum://hub/servers/all"
 ENGINES_URI = "quantum://hub/engines/all"
 _SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[A-Z])")
@@ -31,25 +34,45 @@ async def show_servers(endpoint: Endpoint, as_json: bool) -> ExitCode:
     """Print the servers and their engines."""
     async with open_client(endpoint) as client:
         statuses = await read_statuses(client)
+        problem = await read_configuration_problem(client)
         engines = await read_engines(client)
     if as_json:
         write_json(
             {
                 "servers": [status.model_dump() for status in statuses],
+                "configuration_problem": problem,
                 "engines": {name: [engine.model_dump() for engine in found] for name, found in engines.items()},
             }
         )
         return ExitCode.OK
     console = out()
     console.print(servers_table(statuses))
+    if problem is not None:
+        console.print(Text(f"\nmcp.json is not in force: {printable(problem)}", style="red"))
     print_engines(console, engines)
     return ExitCode.OK
 
 
 async def read_statuses(client: Client) -> list[UpstreamStatus]:
-    """Ask the hub how its servers are, past any cache."""
-    value = await _read_json(client, SERVERS_URI)
+    """Ask the hub how its servers are, past any cache: in full where the caller may know."""
+    value = await _read_details(client) or await _read_json(client, SERVERS_URI)
     return [UpstreamStatus.model_validate(status) for status in value["servers"]]
+
+
+async def read_configuration_problem(client: Client) -> str | None:
+    """Ask the hub why mcp.json as it stands is not in force; None when it is, or when the caller may not know."""
+    value = await _read_details(client)
+    configuration = value.get("configuration") if value else None
+    return configuration.get("problem") if configuration else None
+
+
+async def _read_details(client: Client) -> Any:
+    try:
+        return await _read_json(client, DETAILS_URI)
+    except MCPError as error:
+        if error.error.code not in (INVALID_PARAMS, LEGACY_RESOURCE_NOT_FOUND):
+            raise
+        return None
 
 
 async def read_engines(client: Client) -> dict[str, list[EngineStatus]]:
@@ -111,17 +134,21 @@ async def show_tool(endpoint: Endpoint, name: str, as_json: bool) -> ExitCode:
     console = out()
     console.print(Text(tool.name, style="bold") + Text(_manners(tool)))
     console.print(Text(printable(tool.description or "")))
-    table = Table("Argument", "Takes", "Default", "", box=None, pad_edge=False)
+    console.print(Text("\nArguments:"))
     for parameter in parameters(tool.input_schema):
-        default = "required" if parameter.required else json.dumps(parameter.default)
-        table.add_row(
-            Text(parameter.name, style="bold"),
-            Text(parameter.shape),
-            Text(default),
-            Text(printable(parameter.description)),
+        console.print(
+            Text(f"  {printable(parameter.name)}", style="bold") + Text(_takes(parameter), style="not bold")
         )
-    console.print(table)
+        if parameter.description:
+            console.print(Padding(Text(printable(parameter.description)), (0, 0, 0, 6), expand=False))
     return ExitCode.OK
+
+
+def _takes(parameter: Parameter) -> str:
+    if parameter.required:
+        return f"={printable(parameter.shape)}, required"
+    default = "" if parameter.default is None else f", default {json.dumps(parameter.default)}"
+    return f"={printable(parameter.shape)}{default}"
 
 
 async def show_resources(endpoint: Endpoint, as_json: bool) -> ExitCode:

@@ -1,6 +1,7 @@
 """`quantum read`: one resource."""
 
 import base64
+import json
 import sys
 from pathlib import Path
 
@@ -49,10 +50,20 @@ def show_contents(part: Contents) -> None:
         sys.stdout.buffer.write(_bytes(part))
     elif terminal and part.mime_type == "text/markdown":
         out().print(Markdown(printable(part.text)))
+    elif terminal and part.mime_type == "application/json":
+        sys.stdout.write(printable(_indented(part.text)))
     else:
         sys.stdout.write(printable(part.text) if terminal else part.text)
         if not part.text.endswith("\n"):
             sys.stdout.write("\n")
+
+
+def _indented(text: str) -> str:
+    """Return JSON on lines of its own; what is no JSON after all stays as it is."""
+    try:
+        return json.dumps(json.loads(text), indent=2, ensure_ascii=False) + "\n"
+    except ValueError:
+        return text
 
 
 def _bytes(part: Contents) -> bytes:

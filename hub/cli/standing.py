@@ -52,4 +52,4 @@ def print_engines(console: Console, engines: Mapping[str, Sequence[EngineStatus]
                     line.append(f" ({printable(engine.problem)})")
                 if engine.install_command:
                     line.append(f"\n           install with: {engine.install_command}")
-            console.print(line, soft_wrap=True)
+            console.print(line, soft_wrap=not console.is_terminal)

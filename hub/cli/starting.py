@@ -1,7 +1,10 @@
 """Starting a hub for `up`, `serve` and `stdio`."""
 
 import sys
+import tempfile
+from pathlib import Path
 
+from quantum_suite.core.errors import ConfigurationError
 from quantum_suite.hub.cli.announcing import announce, announcement_json
 from quantum_suite.hub.cli.console import write_line
 from quantum_suite.hub.cli.exits import ExitCode
@@ -19,11 +22,26 @@ async def start_http(settings: HubSettings, only: str | None, as_json: bool) -> 
             announce(started, settings)
         sys.stdout.flush()
 
+    make_data_dir(settings.data_dir)
     await serve_http(settings, only=only, on_ready=ready)
     return ExitCode.OK
 
 
 async def start_stdio(settings: HubSettings, only: str | None) -> ExitCode:
     """Serve over stdin and stdout until stdin ends."""
+    make_data_dir(settings.data_dir)
     await serve_stdio(settings, only=only)
     return ExitCode.OK
+
+
+def make_data_dir(path: Path) -> None:
+    """Make the directory for the state; raises ConfigurationError when nothing can be written there."""
+    try:
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except OSError as error:
+        raise ConfigurationError(
+            f"Setting data_dir: {path} cannot be written: {error.strerror}.",
+            "Name another directory with --data-dir or QUANTUM_DATA_DIR.",
+        ) from error

@@ -136,6 +136,26 @@ async def test_doctor_names_a_server_that_cannot_be_reached(tmp_path: Path) -> N
     assert "no-such-program-here" in out
 
 
+async def test_doctor_shows_what_a_server_printed_before_it_died(tmp_path: Path) -> None:
+    script = "import sys; sys.exit('no licence found')"
+    entry = {"command": sys.executable, "args": ["-c", script]}
+    (tmp_path / "mcp.json").write_text(json.dumps({"mcpServers": {"dying": entry}}))
+    code, out, _ = await run(tmp_path, "doctor", "--config", "mcp.json", "--port", "0")
+    assert code == 1
+    assert "fail  server dying:" in out
+    assert "| no licence found" in out
+
+
+async def test_a_data_directory_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    code, out, err = await run(tmp_path, "up", "--data-dir", "file/data", "--port", "0")
+    assert (code, out) == (2, "")
+    assert "data_dir: file/data cannot be written" in err
+    code, out, _ = await run(tmp_path, "doctor", "--data-dir", "file/data", "--port", "0")
+    assert code == 1
+    assert "fail  data: file/data cannot be written" in out
+
+
 async def test_up_says_what_is_wrong_instead_of_starting(tmp_path: Path) -> None:
     (tmp_path / "mcp.json").write_text("[]")
     code, out, err = await run(tmp_path, "up", "--config", "mcp.json", "--port", "0")

@@ -43,7 +43,9 @@ Host = Annotated[
 ]
 Port = Annotated[
     int | None,
-    typer.Option("--port", metavar="PORT", help="Port to listen on; 0 picks a free one. Default: 8765."),
+    typer.Option(
+        "--port", metavar="PORT", min=0, max=65535, help="Port to listen on; 0 picks a free one. Default: 8765."
+    ),
 ]
 
 

@@ -30,7 +30,7 @@ def test_tools_are_listed(quantum: Quantum, at: str) -> None:
 def test_one_tool_is_shown_with_its_arguments(quantum: Quantum, at: str) -> None:
     ran = quantum("tools", "echo")
     assert "text" in ran.out
-    assert "required" in ran.out
+    assert "  text=string, required\n" in ran.out
     assert json.loads(quantum("tools", "echo", "--json").out)["name"] == "echo"
 
 

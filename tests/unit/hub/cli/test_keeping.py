@@ -65,3 +65,9 @@ def test_life_times_are_read(text: str, seconds: float) -> None:
 def test_other_life_times_are_refused(text: str) -> None:
     with pytest.raises(CallerError, match="no life time"):
         parse_duration(text)
+
+
+def test_without_keys_the_list_says_how_to_make_one(quantum: Quantum) -> None:
+    ran = quantum("keys", "list")
+    assert (ran.code, ran.out) == (0, "")
+    assert "quantum keys create NAME" in ran.err
