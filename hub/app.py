@@ -1,16 +1,15 @@
 """The composition root: settings are read, everything is opened once, and each part is handed what it needs."""
 
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from pathlib import Path
 
 import anyio
 
 from quantum_suite.core.engines import EngineStatus
 from quantum_suite.core.errors import SuiteError
 from quantum_suite.core.principals import Principal
-from quantum_suite.hub.about import build_about
+from quantum_suite.hub.about import Knowledge, build_about
 from quantum_suite.hub.access.authenticator import Authenticator
 from quantum_suite.hub.access.authoriser import Authoriser
 from quantum_suite.hub.access.key_verifier import KeyVerifier
@@ -37,11 +36,11 @@ from quantum_suite.hub.pipeline.resolve import ResolveStage
 from quantum_suite.hub.registry import Registry
 from quantum_suite.hub.router import Router, session_key
 from quantum_suite.hub.settings import HubSettings
-from quantum_suite.hub.status import UpstreamStatus
+from quantum_suite.hub.status import ConfigStatus, UpstreamStatus
 from quantum_suite.hub.subscriptions import Subscriptions
 from quantum_suite.hub.tracing import open_tracer, trace_stage
 from quantum_suite.hub.translation.parking import ParkingLot
-from quantum_suite.hub.watch import watch_config
+from quantum_suite.hub.watch import ConfigWatch, content_of, policies_in, watch_policies
 from quantum_suite.servers.module import Services
 from quantum_suite.services.audit.jsonl import JsonlAuditLog
 from quantum_suite.services.workspaces import Workspaces
@@ -63,6 +62,7 @@ class Gateway:
         authenticator: Authenticator,
         mounts: Mounts,
         metrics: Metrics,
+        configuration: Callable[[], ConfigStatus],
     ) -> None:
         self._answer = answer
         self._registry = registry
@@ -70,6 +70,7 @@ class Gateway:
         self._authenticator = authenticator
         self._mounts = mounts
         self.metrics = metrics
+        self._configuration = configuration
 
     async def handle(self, call: Call) -> Json:
         """Answer one request."""
@@ -102,6 +103,10 @@ class Gateway:
         """Return how every upstream stands."""
         return self._registry.statuses()
 
+    def configuration(self) -> ConfigStatus:
+        """Return how the configuration file stands."""
+        return self._configuration()
+
     def engines(self) -> dict[str, list[EngineStatus]]:
         """Return the engines each module can use here. Takes as long as their version queries."""
         return self._mounts.engines()
@@ -125,9 +130,12 @@ async def open_hub(
     cannot be reached are no error: they are reported, and tried again.
     """
     settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-    path, config = _read(settings)
+    path = settings.config if settings.config is not None else user_config_path()
+    content = content_of(path)
+    config = read_config(path) if settings.config is not None or path.exists() else None
     services = Services(settings.data_dir, Workspaces(settings.workspaces))
     mounts = Mounts(services, settings.limits, extra)
+    policies = policies_in(settings.data_dir / "policies")
     authoriser = Authoriser(settings.data_dir / "policies")
     async with AsyncExitStack() as stack:
         keys = stack.enter_context(SqliteKeyStore(settings.keys_file))
@@ -153,7 +161,8 @@ async def open_hub(
             return target is not None and authoriser.sees(principal, target)
 
         following = Following(subscriptions, readable, tasks)
-        router = Router(registry, Lists(authoriser.sees), following, parking)
+        lists = Lists(authoriser.sees)
+        router = Router(registry, lists, following, parking)
         metrics = Metrics(registry.statuses)
         stages: list[Stage] = [
             ObserveStage(metrics),
@@ -171,23 +180,33 @@ async def open_hub(
         if settings.otlp_endpoint is not None:
             tracer = await stack.enter_async_context(open_tracer(settings.otlp_endpoint))
             stages.insert(0, trace_stage(tracer))
-        gateway = Gateway(fold(stages, router.handle), registry, following, authenticator, mounts, metrics)
-        mounts.add(Extra("hub", build_about(registry.statuses, mounts.engines, registry.stderr_tail), "hub"))
 
         def apply(config: Config) -> None:
             registry.apply(mounts.configs(config.upstreams, only))
 
+        def reload_policies() -> None:
+            authoriser.reload()
+            lists.forget()
+            subscriptions.all_lists_changed()
+
+        watched = ConfigWatch(path, apply)
+
+        def configuration() -> ConfigStatus:
+            return ConfigStatus(path=str(path), problem=watched.problem)
+
+        answer = fold(stages, router.handle)
+        gateway = Gateway(answer, registry, following, authenticator, mounts, metrics, configuration)
+        known = Knowledge(
+            registry.statuses,
+            registry.outlines,
+            configuration,
+            mounts.engines,
+            registry.stderr_tail,
+        )
+        mounts.add(Extra("hub", build_about(known), "hub"))
         registry.apply(mounts.configs(config.upstreams if config else (), only))
-        if path is not None:
-            tasks.start_soon(watch_config, path, apply)
+        tasks.start_soon(watched.run, content)
+        tasks.start_soon(watch_policies, settings.data_dir / "policies", policies, reload_policies)
         await registry.settled(SETTLE_SECONDS)
         yield gateway
         gateway.end_streams()
-
-
-def _read(settings: HubSettings) -> tuple[Path | None, Config | None]:
-    """Return the file to watch and its content: the one the settings name, else the person's own, if any."""
-    if settings.config is not None:
-        return settings.config, read_config(settings.config)
-    own = user_config_path()
-    return (own, read_config(own)) if own.exists() else (None, None)

@@ -35,6 +35,10 @@ class Lists:
         self._revision = -1
         self._kept: dict[tuple[str, Principal], list[tuple[str, Json]]] = {}
 
+    def forget(self) -> None:
+        """Decide anew: the policies changed."""
+        self._kept.clear()
+
     def answer(self, call: Call, principal: Principal, catalogue: Catalogue, revision: int) -> Json:
         """Return one page; raises `RpcError` with `INVALID_PARAMS` for a cursor that is not one of ours."""
         if revision != self._revision:

@@ -38,6 +38,21 @@ class Extra:
     prefix: str
 
 
+def _unnamed(entry: UpstreamConfig) -> UpstreamConfig:
+    """Return an entry whose name is the hub's own as one that cannot be used, and says so."""
+    problem = f"{entry.source}: '{entry.name}' is a name of the hub's own. Rename the entry."
+    return entry.model_copy(update={"name": f"{entry.name} (mcp.json)", "disabled": False, "problem": problem})
+
+
+def _engines_of(name: str, module: Module) -> list[EngineStatus]:
+    try:
+        return list(module.engines())
+    except Exception:
+        # Foreign code: whatever it raises concerns this module alone.
+        logger.exception("a module cannot say which engines it has", extra={"upstream": name})
+        return []
+
+
 class Mounts:
     """Knows which modules there are, and turns configuration entries into connectors."""
 
@@ -72,8 +87,8 @@ class Mounts:
                     name=name, kind="module", module=name, prefix=name, source=f"entry point {ENTRY_POINTS}:{name}"
                 )
             )
-        taken = {config.name for config in configs}
-        configs.extend(entry for entry in listed if entry.name not in taken)
+        others = [entry for entry in listed if entry not in configs]
+        configs.extend(_unnamed(entry) if entry.name in self._extra else entry for entry in others)
         if only is None:
             return configs
         chosen = [config for config in configs if config.name == only]
@@ -100,7 +115,7 @@ class Mounts:
 
     def engines(self) -> dict[str, list[EngineStatus]]:
         """Return the engines of every mounted module. May start short version queries."""
-        return {name: list(module.engines()) for name, module in sorted(self._modules.items())}
+        return {name: _engines_of(name, module) for name, module in sorted([*self._modules.items()])}
 
     def _server(self, name: str) -> MCPServer[Any]:
         if (extra := self._extra.get(name)) is not None:

@@ -81,9 +81,14 @@ class Registry:
         return [running.upstream for running in self._running.values()]
 
     def statuses(self) -> list[UpstreamStatus]:
-        """Return how every upstream stands, in the order of the configuration."""
+        """Return how every upstream stands, in the order of the configuration, for its operator."""
         refused = self.catalogue.refused
         return [upstream.status(refused.get(upstream.name, ())) for upstream in self.upstreams()]
+
+    def outlines(self) -> list[UpstreamStatus]:
+        """Return the same for everybody: without paths of this machine and what servers print."""
+        refused = self.catalogue.refused
+        return [upstream.outline(refused.get(upstream.name, ())) for upstream in self.upstreams()]
 
     def stderr_tail(self, name: str) -> list[str] | None:
         """Return what an upstream's children last printed; None when there is no such upstream."""

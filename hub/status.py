@@ -7,6 +7,15 @@ from pydantic import BaseModel, ConfigDict, Field
 State = Literal["starting", "healthy", "degraded", "disabled"]
 
 
+class ConfigStatus(BaseModel):
+    """How the configuration file stands."""
+
+    model_config = ConfigDict(frozen=True)
+
+    path: str = Field(description="The file that is watched.")
+    problem: str | None = Field(default=None, description="Why the file as it stands is not in force.")
+
+
 class UpstreamStatus(BaseModel):
     """One upstream as it stands now."""
 

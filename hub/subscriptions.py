@@ -87,6 +87,11 @@ class Subscriptions:
             if kind in listener.kinds:
                 listener.note(f"list {kind}", f"notifications/{kind}/list_changed", {})
 
+    def all_lists_changed(self) -> None:
+        """Tell everybody who follows a list: who may see what changed."""
+        for kind in LIST_KINDS:
+            self.list_changed(kind)
+
     def resource_updated(self, uri: str, identity: str | None) -> None:
         """Tell who follows the resource, or one it is part of (MCP 2025-11-25, resources, "Subscriptions").
 

@@ -85,6 +85,8 @@ class Upstream:
         self._reports = reports
         self._state: State = "disabled" if config.disabled else "starting"
         self._problem = problem
+        self._told = "its entry in mcp.json cannot be used." if problem else None
+        """The same in words for everybody: a problem may quote paths, and what a server printed."""
         self._handshake: bool | None = None
         self._levels = LogLevels()
         self._check_now = anyio.Event()
@@ -142,6 +144,12 @@ class Upstream:
                 "in_flight": self._in_flight,
             }
         )
+
+    def outline(self, refused: tuple[str, ...]) -> UpstreamStatus:
+        """Return the same, without what only its operator may know."""
+        full = self.status(refused)
+        problem = full.problem if full.problem != self._problem else self._told
+        return full.model_copy(update={"source": self.config.source.rpartition("/")[2], "problem": problem})
 
     async def idle(self) -> None:
         """Wait until no call is in flight."""
@@ -260,7 +268,8 @@ class Upstream:
 
     def stumbled(self) -> None:
         """Take note that `run` failed by a bug of the hub's, and will be called again."""
-        self._withdraw("the hub failed to look after it, by a bug that its log describes. It is tried again.")
+        problem = "the hub failed to look after it, by a bug that its log describes. It is tried again."
+        self._withdraw(problem, problem)
 
     async def _supervise(self, pool: LinkPool) -> None:
         delay, attempts = self._policy.first_delay_seconds, 0
@@ -272,7 +281,8 @@ class Upstream:
                     self.hello = await self._greet(pool)
                     offer = await self._read_offer(pool)
             except (SuiteError, RpcError, TimeoutError, OSError) as error:
-                self._withdraw(_reason(error, self._policy.connect_deadline_seconds))
+                seconds = self._policy.connect_deadline_seconds
+                self._withdraw(_reason(error, seconds), _told(error, seconds))
                 # A slow start goes on where it was; what stays silent, or answers with errors, is begun anew.
                 if not isinstance(error, TimeoutError) or attempts % _SLOW_ATTEMPTS == 0:
                     self._retire_own_links(pool)
@@ -283,10 +293,10 @@ class Upstream:
             self._breaker.close()
             self._settle("healthy", None, offer)
             if (problem := await self._stay(pool, self.hello)) is not None:
-                self._withdraw(problem)
+                self._withdraw(*problem)
             self._retire_own_links(pool)
 
-    async def _stay(self, pool: LinkPool, hello: Hello) -> str | None:
+    async def _stay(self, pool: LinkPool, hello: Hello) -> tuple[str, str] | None:
         """Watch and listen; return why the upstream counts as away, None when it is to be greeted anew."""
         async with anyio.create_task_group() as watching:
             self._listening = Listening(
@@ -303,7 +313,7 @@ class Upstream:
         for era in ("modern", "handshake"):
             pool.retire(self.hub_key(era))
 
-    async def _watch(self, pool: LinkPool) -> str | None:
+    async def _watch(self, pool: LinkPool) -> tuple[str, str] | None:
         """Check again and again; return as `_stay` does."""
         failed = 0
         while True:
@@ -319,10 +329,11 @@ class Upstream:
                     offer = await self._read_offer(pool)
             except (SuiteError, RpcError, TimeoutError, OSError) as error:
                 failed += 1
-                reason = _reason(error, self._policy.check_deadline_seconds)
+                seconds = self._policy.check_deadline_seconds
+                reasons = _reason(error, seconds), _told(error, seconds)
                 if failed >= self._policy.failed_checks_until_away:
-                    return reason
-                self._state, self._problem = "degraded", reason
+                    return reasons
+                self._state, (self._problem, self._told) = "degraded", reasons
                 self._check_soon()
             else:
                 failed = 0
@@ -423,19 +434,22 @@ class Upstream:
         first = not self.settled.is_set()
         changed = first or present != self.present or (offer is not None and offer != self.offer)
         self._state, self._problem, self.present = state, problem, present
+        if problem is None:
+            self._told = None
         if offer is not None:
             self.offer = offer
         self.settled.set()
         if changed:
             self._reports.changed()
 
-    def _withdraw(self, problem: str) -> None:
+    def _withdraw(self, problem: str, told: str) -> None:
+        self._told = told
         logger.warning("upstream is away", extra={"upstream": self.name, "problem": problem})
         self._settle("degraded", problem)
 
     def _away(self) -> Unavailable:
         failing = self.present and self._breaker.is_open
-        reason = self._failing() if failing else self._problem or "it is still starting."
+        reason = self._failing() if failing else self._told or "it is still starting."
         return Unavailable(
             f"The server '{self.name}' is away: {reason}", "It is tried again by itself; retry later."
         )
@@ -445,6 +459,10 @@ class Upstream:
             f"it left {self._breaker.failures} calls in a row without an answer. "
             "Calls fail at once, but for one now and then that tries whether it is back."
         )
+
+
+def _told(error: BaseException, seconds: float) -> str:
+    return error.message if isinstance(error, SuiteError) else _reason(error, seconds)
 
 
 def _reason(error: BaseException, seconds: float) -> str:

@@ -24,7 +24,7 @@ from mcp.types import (
     Tool,
     ToolAnnotations,
 )
-from reference.hub import running_hub, tool_names
+from reference.hub import bad, eventually, running_hub, status, tool_names
 
 from quantum_suite.core.principals import Role
 from quantum_suite.hub.access.sqlite_keys import SqliteKeyStore
@@ -190,3 +190,57 @@ async def test_a_resource_that_was_linked_to_one_principal_is_unknown_to_every_o
         assert read.contents[0].text == "for one pair of eyes"
         with pytest.raises(MCPError, match="not found"):
             await theirs.read_resource("private://1")
+
+
+async def test_only_an_admin_reads_paths_of_this_machine_and_what_servers_printed(tmp_path) -> None:
+    async with running_hub(tmp_path, {"bad": bad("dies-at-start")}) as hub, Client(hub.url) as admin:
+
+        async def away():
+            return (await status(admin, "bad"))["state"] == "degraded"
+
+        await eventually(away)
+        found = await status(admin, "bad")
+        assert "db.internal" in found["problem"]
+        assert str(tmp_path) in found["source"]
+        async with with_key(hub.url, a_key(tmp_path, Role.OPERATOR)) as operator:
+            for hidden in ("details", "bad/stderr"):
+                with pytest.raises(MCPError, match="not found"):
+                    await operator.read_resource(f"quantum://hub/servers/{hidden}")
+            listed = [str(one.uri) for one in (await operator.list_resources()).resources]
+            assert [uri for uri in listed if uri.startswith("quantum://hub/")] == [
+                "quantum://hub/engines/all",
+                "quantum://hub/servers/all",
+            ]
+            outline = (await operator.read_resource("quantum://hub/servers/all")).contents[0].text
+    assert '"state":"degraded"' in outline
+    assert "db.internal" not in outline
+    assert str(tmp_path) not in outline
+
+
+async def test_a_policy_that_is_added_is_soon_in_force_and_a_broken_one_changes_nothing(
+    tmp_path,
+) -> None:
+    policies = tmp_path / "data" / "policies"
+    policies.mkdir(parents=True)
+    async with (
+        running_hub(tmp_path, {}, extra=THINGS) as hub,
+        with_key(hub.url, a_key(tmp_path, Role.VIEWER)) as client,
+    ):
+        assert "things_look" in await tool_names(client)
+        async with client.listen(tools_list_changed=True) as changes:
+            (policies / "none.cedar").write_text(
+                'forbid (principal, action, resource in Quantum::Server::"things");'
+            )
+            with anyio.fail_after(10):
+                await anext(aiter(changes))
+        assert "things_look" not in await tool_names(client)
+        (policies / "broken.cedar").write_text("permit (")
+        (policies / "none.cedar").unlink()
+        with pytest.raises(MCPError):
+            await client.call_tool("things_look", {})
+        (policies / "broken.cedar").unlink()
+
+        async def seen_again():
+            return "things_look" in await tool_names(client)
+
+        await eventually(seen_again)

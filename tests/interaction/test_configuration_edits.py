@@ -1,9 +1,25 @@
 """Editing mcp.json changes what is fronted at once, and disturbs no call on what was not touched."""
 
+import json
+
 import anyio
 import pytest
 from mcp import Client
-from reference.hub import bad, call_text, eventually, reference, running_hub, status, tool_names
+from reference.hub import (
+    QUICK,
+    bad,
+    call_text,
+    details,
+    eventually,
+    reference,
+    running_hub,
+    status,
+    tool_names,
+    write_config,
+)
+
+from quantum_suite.hub.app import open_hub
+from quantum_suite.hub.settings import HubSettings
 
 pytestmark = pytest.mark.anyio
 
@@ -156,3 +172,105 @@ async def test_a_file_that_cannot_be_read_changes_nothing(tmp_path):
             return "added_work" in await tool_names(client)
 
         await eventually(added)
+
+
+async def test_a_broken_file_is_reported_until_it_is_mended(tmp_path):
+    async with running_hub(tmp_path, {"good": bad("good")}) as hub, Client(hub.url) as client:
+
+        async def problem():
+            return (await details(client))["configuration"]["problem"]
+
+        async def up():
+            return "good_work" in await tool_names(client)
+
+        async def mended():
+            return await problem() is None
+
+        await eventually(up)
+        hub.config.write_text('{"mcpServers": {"good": ')
+        assert "line 1" in await eventually(problem)
+        assert (await call_text(client, "good_work")).startswith("worked")
+        hub.config.unlink()
+
+        async def gone():
+            return "does not exist" in (await problem() or "")
+
+        await eventually(gone)
+        hub.mount({"good": bad("good")})
+        await eventually(mended)
+
+
+async def test_an_edit_above_an_entry_does_not_restart_what_the_entry_names(tmp_path):
+    async with running_hub(tmp_path, {"good": bad("good")}) as hub, Client(hub.url) as client:
+        entry = json.dumps(bad("good"))
+        hub.config.write_text('{"mcpServers": {\n"good": ' + entry + "}}")
+
+        async def says_line(number: int):
+            return (await status(client, "good"))["source"].endswith(f":{number}")
+
+        async def on_line_two():
+            return await says_line(2) and "good_work" in await tool_names(client)
+
+        async def on_line_four():
+            return await says_line(4)
+
+        await eventually(on_line_two)
+        child = await call_text(client, "good_work")
+        hub.config.write_text('{"mcpServers": {\n// a remark\n\n"good": ' + entry + "}}")
+        await eventually(on_line_four)
+        assert await call_text(client, "good_work") == child
+
+
+async def test_a_server_that_is_taken_out_and_put_back_while_it_drains_is_there_again(tmp_path):
+    gate = tmp_path / "gate"
+    servers = {"there": reference()}
+    async with running_hub(tmp_path, servers) as hub, Client(hub.url) as client:
+
+        async def up():
+            return "there_echo" in await tool_names(client)
+
+        async def withdrawn():
+            return "there_echo" not in await tool_names(client)
+
+        await eventually(up)
+        before = await call_text(client, "there_process_id")
+        answers: list[str] = []
+
+        async def hold() -> None:
+            answers.append(await call_text(client, "there_wait_for_file", path=str(gate)))
+
+        async def held():
+            return (await status(client, "there"))["in_flight"] == 1
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(hold)
+            await eventually(held)
+            hub.mount({})
+            await eventually(withdrawn)
+            hub.mount(servers)
+            await eventually(up)
+            assert await call_text(client, "there_process_id") != before
+            assert not answers
+            gate.touch()
+        assert answers == ["the file is there"]
+
+
+async def test_an_entry_that_takes_the_hubs_own_name_is_named_and_changes_nothing(tmp_path):
+    async with running_hub(tmp_path, {"hub": bad("good"), "good": bad("good")}) as hub, Client(hub.url) as client:
+        servers = {server["name"]: server for server in (await details(client))["servers"]}
+        assert servers["hub"]["state"] == "healthy"
+        assert "Rename the entry" in servers["hub (mcp.json)"]["problem"]
+
+
+async def test_taking_out_the_one_server_that_is_served_alone_is_reported_and_ends_nothing(tmp_path):
+    file = tmp_path / "mcp.json"
+    write_config(file, {"alone": bad("good")})
+    settings = HubSettings(data_dir=tmp_path / "data", config=file)
+    async with open_hub(settings, only="alone", policy=QUICK) as gateway:
+        write_config(file, {"other": bad("good")})
+
+        async def reported():
+            return "no server 'alone'" in (gateway.configuration().problem or "")
+
+        await eventually(reported)
+        assert [one.name for one in gateway.statuses()] == ["alone"]

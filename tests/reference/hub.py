@@ -115,10 +115,15 @@ async def call_text(client: Client, name: str, **arguments: object) -> str:
     return text
 
 
-async def status(client: Client, name: str) -> dict[str, Any]:
-    """Return what the hub reports of one upstream, as a client reads it."""
-    read = await client.read_resource("quantum://hub/servers/all", cache_mode="bypass")
+async def details(client: Client) -> dict[str, Any]:
+    """Return what the hub tells an admin of itself."""
+    read = await client.read_resource("quantum://hub/servers/details", cache_mode="bypass")
     content = read.contents[0]
     assert isinstance(content, TextResourceContents)
-    servers: list[dict[str, Any]] = json.loads(content.text)["servers"]
-    return next(server for server in servers if server["name"] == name)
+    found: dict[str, Any] = json.loads(content.text)
+    return found
+
+
+async def status(client: Client, name: str) -> dict[str, Any]:
+    """Return what the hub reports of one upstream."""
+    return next(server for server in (await details(client))["servers"] if server["name"] == name)

@@ -12,7 +12,7 @@ GOOD = 'permit (principal in Quantum::Role::"viewer", action == Quantum::Action:
 
 def test_the_shipped_policies_are_valid_and_a_missing_folder_is_no_error(tmp_path: Path) -> None:
     assert load_policies(tmp_path / "none").sources == ("roles.cedar",)
-    assert len(load_policies().policy_set) == 6
+    assert len(load_policies().policy_set) == 7
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def test_files_are_read_in_name_order_and_other_files_are_left_alone(tmp_path: P
     (tmp_path / "notes.txt").write_text("not a policy")
     loaded = load_policies(tmp_path)
     assert loaded.sources == ("roles.cedar", str(tmp_path / "a.cedar"), str(tmp_path / "b.cedar"))
-    assert len(loaded.policy_set) == 8
+    assert len(loaded.policy_set) == 9
 
 
 def test_a_file_that_is_no_text_is_named(tmp_path: Path) -> None:
@@ -55,4 +55,4 @@ def test_a_file_that_is_no_text_is_named(tmp_path: Path) -> None:
 
 def test_a_file_of_comments_alone_is_fine(tmp_path: Path) -> None:
     (tmp_path / "own.cedar").write_text("// nothing yet; but soon\n")
-    assert len(load_policies(tmp_path).policy_set) == 6
+    assert len(load_policies(tmp_path).policy_set) == 7
