@@ -71,6 +71,8 @@ class Gateway:
         self._mounts = mounts
         self.metrics = metrics
         self._configuration = configuration
+        self.draining = False
+        """Whether the hub takes no new call because it is about to end."""
 
     async def handle(self, call: Call) -> Json:
         """Answer one request."""
@@ -113,6 +115,7 @@ class Gateway:
 
     def end_streams(self) -> None:
         """Tell everybody who listens that the hub is going."""
+        self.draining = True
         self._following.end()
 
 
@@ -160,7 +163,7 @@ async def open_hub(
             target = registry.catalogue.resource(uri)
             return target is not None and authoriser.sees(principal, target)
 
-        following = Following(subscriptions, readable, tasks)
+        following = Following(subscriptions, readable, tasks, authenticator.authenticate)
         lists = Lists(authoriser.sees)
         router = Router(registry, lists, following, parking)
         metrics = Metrics(registry.statuses)

@@ -2,10 +2,12 @@
 
 from collections.abc import Callable
 
-import anyio
+import anyio.lowlevel
 from anyio.abc import TaskGroup
 
+from quantum_suite.core.errors import RateLimited, Unauthenticated
 from quantum_suite.core.principals import Principal
+from quantum_suite.hub.access.revocation import Authenticate, until_refused
 from quantum_suite.hub.call import (
     INVALID_PARAMS,
     LEGACY_RESOURCE_NOT_FOUND,
@@ -16,7 +18,17 @@ from quantum_suite.hub.call import (
     Session,
 )
 from quantum_suite.hub.envelope import HUB_META
-from quantum_suite.hub.subscriptions import LIST_KINDS, MAX_URIS, Listener, ListKind, Subscriptions
+from quantum_suite.hub.subscriptions import (
+    LIST_KINDS,
+    MAX_URI_LENGTH,
+    MAX_URIS,
+    MAX_URIS_TOGETHER,
+    Listener,
+    ListKind,
+    Subscriptions,
+)
+
+_AT_ONCE = 25
 
 Readable = Callable[[Principal, str], bool]
 """Whether a resource of this URI exists for the principal."""
@@ -25,7 +37,11 @@ Readable = Callable[[Principal, str], bool]
 class Following:
     """Ties clients to `Subscriptions` for as long as they follow."""
 
-    def __init__(self, subscriptions: Subscriptions, readable: Readable, tasks: TaskGroup) -> None:
+    def __init__(
+        self, subscriptions: Subscriptions, readable: Readable, tasks: TaskGroup, authenticate: Authenticate
+    ) -> None:
+        """`authenticate` is asked again and again whether who listens still may."""
+        self._authenticate = authenticate
         self._subscriptions = subscriptions
         self._readable = readable
         self._tasks = tasks
@@ -39,8 +55,11 @@ class Following:
     # -- modern -----------------------------------------------------------------------------------------------
 
     async def listen(self, call: Call) -> Json:
-        """Answer `subscriptions/listen`: acknowledge, then tell what changes, until either side ends it."""
-        kinds, uris = self._filter(call)
+        """Answer `subscriptions/listen`: acknowledge, then tell what changes, until either side ends it.
+
+        Raises Unauthenticated when the key of the one who listens is revoked or expires meanwhile.
+        """
+        kinds, uris = await self._filter(call)
         tag = {META_SUBSCRIPTION_ID: call.request_id}
 
         async def deliver(method: str, params: Json) -> None:
@@ -51,14 +70,25 @@ class Following:
             agreed["resourceSubscriptions"] = sorted(uris)
         listener = Listener(_of(call), kinds, uris, deliver)
         await deliver("notifications/subscriptions/acknowledged", {"notifications": agreed})
+        refused = False
+
+        async def end_when_refused(scope: anyio.CancelScope) -> None:
+            nonlocal refused
+            await until_refused(self._authenticate, call.credentials, _of(call))
+            refused = True
+            scope.cancel()
+
         with self._subscriptions.add(listener):
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(listener.run)
+                tasks.start_soon(end_when_refused, tasks.cancel_scope)
                 await self._ended.wait()
                 tasks.cancel_scope.cancel()
+        if refused:
+            raise Unauthenticated("The API key is no longer valid.", "`quantum keys create` makes one.")
         return {"resultType": "complete", "_meta": {**HUB_META, **tag}}
 
-    def _filter(self, call: Call) -> tuple[frozenset[ListKind], set[str]]:
+    async def _filter(self, call: Call) -> tuple[frozenset[ListKind], set[str]]:
         wanted = call.params.get("notifications")
         if not isinstance(wanted, dict):
             raise RpcError(INVALID_PARAMS, "params.notifications must be an object that says what to follow.")
@@ -69,7 +99,23 @@ class Following:
             raise RpcError(INVALID_PARAMS, f"At most {MAX_URIS} resources can be followed by one request.")
         kinds = frozenset(kind for kind in LIST_KINDS if wanted.get(f"{kind}ListChanged") is True)
         principal = _of(call)
-        return kinds, {uri for uri in asked if self._readable(principal, uri)}
+        uris: set[str] = set()
+        for number, uri in enumerate(asked):
+            if number % _AT_ONCE == _AT_ONCE - 1:
+                await anyio.lowlevel.checkpoint()  # a decision costs tenths of a millisecond the first time
+            if len(uri) <= MAX_URI_LENGTH and self._readable(principal, uri):
+                uris.add(uri)
+        if uris:
+            self._check_room(principal, len(uris))
+        return kinds, uris
+
+    def _check_room(self, principal: Principal, more: int) -> None:
+        if not self._subscriptions.has_room(principal.id, more):
+            raise RateLimited(
+                f"{principal.id} would follow more than {MAX_URIS_TOGETHER} resources at once.",
+                "End a subscription first.",
+                retry_after_seconds=60,
+            )
 
     # -- handshake --------------------------------------------------------------------------------------------
 
@@ -93,13 +139,14 @@ class Following:
     async def subscribe(self, call: Call) -> Json:
         """Answer `resources/subscribe`."""
         uri = call.params.get("uri")
-        if not isinstance(uri, str) or not uri:
-            raise RpcError(INVALID_PARAMS, "params.uri must be a non-empty string.")
+        if not isinstance(uri, str) or not uri or len(uri) > MAX_URI_LENGTH:
+            raise RpcError(INVALID_PARAMS, f"params.uri must be a string of 1 to {MAX_URI_LENGTH} characters.")
         if not self._readable(_of(call), uri):
             raise RpcError(LEGACY_RESOURCE_NOT_FOUND, f"Resource not found: {uri}", {"uri": uri})
         if call.session is not None:
             if len(call.session.subscriptions) >= MAX_URIS:
                 raise RpcError(INVALID_PARAMS, f"At most {MAX_URIS} resources can be followed by one session.")
+            self._check_room(_of(call), 1)
             call.session.subscriptions.add(uri)
             self._subscriptions.interest_changed()
         return {}

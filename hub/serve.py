@@ -2,6 +2,7 @@
 
 import gc
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -53,7 +54,7 @@ async def serve_http(
     check_exposure(settings)
     async with open_hub(settings, only=only, extra=extra) as gateway, anyio.create_task_group() as tasks:
         _settle_memory()
-        app = HubApp(gateway, settings, routes=_pages(gateway), on_drain=gateway.end_streams)
+        app = HubApp(gateway, settings, routes=pages(gateway), on_drain=gateway.end_streams)
 
         async def announce(host: str, port: int) -> None:
             engines = await anyio.to_thread.run_sync(gateway.engines)
@@ -111,13 +112,17 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def _pages(gateway: Gateway) -> Mapping[str, Page]:
+def pages(gateway: Gateway) -> Mapping[str, Page]:
+    """Return the pages beside the endpoint, by path."""
+
     async def alive() -> tuple[int, str, bytes]:
         return 200, "application/json", b'{"status":"ok"}'
 
     async def ready() -> tuple[int, str, bytes]:
-        states = {status.name: status.state for status in gateway.statuses()}
-        return 200, "application/json", orjson.dumps({"status": "ready", "upstreams": states})
+        # Anybody may ask, so no names: those are in /metrics, for who shows a key.
+        states = Counter(status.state for status in gateway.statuses())
+        ready, code = ("draining", 503) if gateway.draining else ("ready", 200)
+        return code, "application/json", orjson.dumps({"status": ready, "upstreams": states})
 
     async def metrics() -> tuple[int, str, bytes]:
         return 200, CONTENT_TYPE, gateway.metrics.render()

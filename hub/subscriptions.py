@@ -19,6 +19,10 @@ ListKind = Literal["tools", "prompts", "resources"]
 
 LIST_KINDS: tuple[ListKind, ...] = ("tools", "prompts", "resources")
 MAX_URIS = 1_000
+MAX_URI_LENGTH = 4_096
+MAX_URIS_TOGETHER = 5_000
+"""Resources one principal follows at once, all its listeners together."""
+_MAX_PENDING = 2 * MAX_URIS
 
 
 @dataclass(slots=True, eq=False)
@@ -39,6 +43,18 @@ class Listener:
         """Remember to send this; a second note under the same key before it is sent is the same news."""
         self._pending.setdefault(key, (method, params))
         self._wake.set()
+
+    def note_updated(self, uri: str) -> None:
+        """Remember to say that a resource changed, if it is followed, or part of one that is.
+
+        There may be any number of parts; when many wait to be told of, the followed resource stands for them.
+        """
+        if uri not in self.uris:
+            parent = next((one for one in self.uris if uri.startswith(one.rstrip("/") + "/")), None)
+            if parent is None:
+                return
+            uri = uri if len(self._pending) < _MAX_PENDING else parent
+        self.note(f"resource {uri}", "notifications/resources/updated", {"uri": uri})
 
     async def run(self) -> None:
         """Send what is noted, until cancelled."""
@@ -69,6 +85,11 @@ class Subscriptions:
             self._listeners.discard(listener)
             self._on_interest()
 
+    def has_room(self, principal_id: str, uris: int) -> bool:
+        """Whether a principal may follow `uris` resources more."""
+        followed = sum(len(one.uris) for one in self._listeners if one.principal.id == principal_id)
+        return followed + uris <= MAX_URIS_TOGETHER
+
     def interest_changed(self) -> None:
         """Say that some listener's `uris` were changed in place."""
         self._on_interest()
@@ -98,9 +119,5 @@ class Subscriptions:
         `identity` restricts it to one principal: the news came over that principal's own link.
         """
         for listener in self._listeners:
-            if (identity is None or listener.principal.id == identity) and _follows(listener.uris, uri):
-                listener.note(f"resource {uri}", "notifications/resources/updated", {"uri": uri})
-
-
-def _follows(followed: set[str], uri: str) -> bool:
-    return uri in followed or any(uri.startswith(parent.rstrip("/") + "/") for parent in followed)
+            if identity is None or listener.principal.id == identity:
+                listener.note_updated(uri)

@@ -73,7 +73,8 @@ def era_of(headers: Mapping[bytes, bytes], message: Any) -> Era:
 class HubApp:
     """Serves a hub. `routes` are further pages by exact path, for GET and HEAD.
 
-    Pages other than `/healthz` and `/readyz` (which probes call by address) need a proper Host header, too.
+    Pages other than `/healthz` and `/readyz` (which probes call by address) need a proper Host header and an
+    authenticated caller, too.
     `on_drain` is called when shutdown begins, so that the hub can end its subscriptions.
     """
 
@@ -85,6 +86,7 @@ class HubApp:
         routes: Mapping[str, Page] | None = None,
         on_drain: Callable[[], None] | None = None,
     ) -> None:
+        self._hub = hub
         self._limits = settings.limits
         self._gate = Gate(settings)
         self._routes = dict(routes or {})
@@ -129,7 +131,7 @@ class HubApp:
                 send = _readable_by(origin, send)
         method: str = scope["method"]
         if path != ENDPOINT:
-            await self._page(path, method, send)
+            await self._page(scope, headers, path, method, send)
         elif method == "POST":
             await self._post(self._request(scope, headers, receive, send))
         else:
@@ -174,7 +176,7 @@ class HubApp:
         except RpcError as error:
             raise _as_rejection(error, None) from None
 
-    async def _page(self, path: str, method: str, send: Send) -> None:
+    async def _page(self, scope: Scope, headers: dict[bytes, bytes], path: str, method: str, send: Send) -> None:
         page = self._routes.get(path)
         if page is None:
             # Plain text: a JSON-RPC error in a 404 would pass for a modern endpoint that lacks a method.
@@ -187,6 +189,11 @@ class HubApp:
                 send, 405, "text/plain", b"This page takes GET and HEAD.\n", [(b"allow", b"GET, HEAD")]
             )
             return
+        if path not in _PROBES:
+            try:
+                await self._hub.authenticate(self._gate.credentials(scope.get("client"), headers))
+            except RpcError as error:
+                raise _as_rejection(error, None) from None
         status, content_type, body = await page()
         await send_plain(send, status, content_type, body)
 

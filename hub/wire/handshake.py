@@ -1,10 +1,12 @@
 """2025-03-26 to 2025-11-25 over Streamable HTTP: sessions, streams both ways, resumption."""
 
+import asyncio
 import logging
 from typing import Any
 
 import anyio
 
+from quantum_suite.hub.access.revocation import until_refused
 from quantum_suite.hub.call import (
     HANDSHAKE_VERSIONS,
     INVALID_REQUEST,
@@ -270,12 +272,20 @@ class HandshakeEndpoint:
             )
         response = EventStreamResponse(request)
         stream.attach(response, after)
+        guard = asyncio.get_running_loop().create_task(self._drop_when_refused(request, session, response))
         try:
             with watching(request, response.drop):
                 await response.run()
         finally:
+            guard.cancel()
             stream.detach(response)
             session.touch()
+
+    async def _drop_when_refused(
+        self, request: HttpRequest, session: HttpSession, response: EventStreamResponse
+    ) -> None:
+        await until_refused(self._hub.authenticate, request.credentials, session.session.principal)
+        response.drop()
 
     async def delete(self, request: HttpRequest) -> None:
         """End a session."""

@@ -2,7 +2,8 @@
 
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,13 @@ from mcp.types import (
 from reference.hub import bad, eventually, running_hub, status, tool_names
 
 from quantum_suite.core.principals import Role
+from quantum_suite.hub.access import revocation
 from quantum_suite.hub.access.sqlite_keys import SqliteKeyStore
+from quantum_suite.hub.envelope import hub_envelope
 from quantum_suite.hub.mounts import Extra
+from quantum_suite.hub.serve import pages
+from quantum_suite.hub.settings import HubSettings
+from quantum_suite.hub.wire.asgi import HubApp
 
 pytestmark = pytest.mark.anyio
 
@@ -244,3 +250,84 @@ async def test_a_policy_that_is_added_is_soon_in_force_and_a_broken_one_changes_
             return "things_look" in await tool_names(client)
 
         await eventually(seen_again)
+
+
+async def test_a_revoked_keys_open_streams_end(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(revocation, "RECHECK_SECONDS", 0.05)
+    async with running_hub(tmp_path, {}, extra=THINGS) as hub:
+        key = a_key(tmp_path, Role.VIEWER)
+        headers = {"Authorization": f"Bearer {key}", "Accept": "application/json, text/event-stream"}
+        async with httpx2.AsyncClient(headers=headers, timeout=30) as http, anyio.create_task_group() as tasks:
+            session = {"Mcp-Session-Id": await a_session(http, hub.url)}
+            ended: list[str] = []
+
+            async def follow(name: str, *request: Any, **more: Any) -> None:
+                async with http.stream(*request, **more) as answer:
+                    assert answer.status_code == 200
+                    opened.release()
+                    with suppress(httpx2.RemoteProtocolError):
+                        async for _ in answer.aiter_lines():
+                            pass
+                ended.append(name)
+
+            opened = anyio.Semaphore(0)
+            tasks.start_soon(partial(follow, "get", "GET", hub.url, headers=session))
+            tasks.start_soon(partial(follow, "listen", "POST", hub.url, json=LISTEN, headers=LISTEN_HEADERS))
+            with anyio.fail_after(20):
+                await opened.acquire()
+                await opened.acquire()
+                with SqliteKeyStore(tmp_path / "data" / "keys.db") as keys:
+                    keys.revoke("a-viewer")
+
+                async def both_ended():
+                    return len(ended) == 2
+
+                await eventually(both_ended)
+
+
+@pytest.mark.parametrize("shown", ["nothing", "a wrong key", "a good key"])
+async def test_metrics_are_for_those_who_may_call_and_readiness_names_nobody(tmp_path, shown) -> None:
+    async with running_hub(tmp_path, {}, extra=THINGS) as hub:
+        app = HubApp(hub.gateway, HubSettings(data_dir=tmp_path), routes=pages(hub.gateway))
+        key = a_key(tmp_path, Role.VIEWER) if shown == "a good key" else "qs_wrong"
+        headers = [(b"host", b"localhost")]
+        if shown != "nothing":
+            headers.append((b"authorization", f"Bearer {key}".encode()))
+        status, body = await from_elsewhere(app, "/metrics", headers)
+        assert status == (200 if shown == "a good key" else 401)
+        assert (b"things" in body) == (shown == "a good key")
+        status, body = await from_elsewhere(app, "/readyz", headers)
+        assert status == 200
+        assert b"things" not in body
+        hub.gateway.end_streams()
+        assert (await from_elsewhere(app, "/readyz", headers))[0] == 503
+
+
+async def from_elsewhere(app: HubApp, path: str, headers: list[tuple[bytes, bytes]]) -> tuple[int, bytes]:
+    """GET a page as a machine of another network would."""
+    sent: list[dict[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "GET", "path": path, "headers": headers, "client": ("203.0.113.9", 4711)}
+    await app(scope, receive, send)
+    return sent[0]["status"], b"".join(message.get("body", b"") for message in sent[1:])
+
+
+async def a_session(http: httpx2.AsyncClient, url: str) -> str:
+    params = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "c", "version": "1"}}
+    opened = await http.post(url, json={"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params})
+    return opened.headers["Mcp-Session-Id"]
+
+
+LISTEN_HEADERS = {"MCP-Protocol-Version": "2026-07-28", "Mcp-Method": "subscriptions/listen"}
+LISTEN = {
+    "jsonrpc": "2.0",
+    "id": 1,
+    "method": "subscriptions/listen",
+    "params": {"notifications": {"toolsListChanged": True}, "_meta": hub_envelope()},
+}

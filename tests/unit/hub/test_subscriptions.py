@@ -6,7 +6,7 @@ import anyio
 import pytest
 
 from quantum_suite.core.principals import LOCAL, Principal
-from quantum_suite.hub.subscriptions import Listener, ListKind, Subscriptions
+from quantum_suite.hub.subscriptions import MAX_URIS_TOGETHER, Listener, ListKind, Subscriptions
 
 OTHER = Principal("key:other")
 
@@ -101,3 +101,25 @@ def test_interest_is_reported_when_listeners_come_and_go() -> None:
     with subscriptions.add(listener(Inbox(), uris={"a://b"})):
         assert subscriptions.followed() == {"a://b": {"local"}}
     assert told == [1, 0]
+
+
+@pytest.mark.anyio
+async def test_a_flood_of_parts_is_told_of_by_the_whole_when_the_listener_lags() -> None:
+    subscriptions, inbox = Subscriptions(lambda: None), Inbox()
+    one = listener(inbox, uris={"note://book"})
+    with subscriptions.add(one):
+        for page in range(10_000):
+            subscriptions.resource_updated(f"note://book/{page}", None)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(one.run)
+            await inbox.has(2_001)
+            tasks.cancel_scope.cancel()
+    assert len(inbox.told) == 2_001
+    assert ("notifications/resources/updated", {"uri": "note://book"}) in inbox.told
+
+
+def test_a_principal_follows_only_so_much_whatever_others_follow() -> None:
+    subscriptions = Subscriptions(lambda: None)
+    with subscriptions.add(listener(Inbox(), uris={f"note://{n}" for n in range(MAX_URIS_TOGETHER)})):
+        assert not subscriptions.has_room(LOCAL.id, 1)
+        assert subscriptions.has_room(OTHER.id, 1)
