@@ -144,7 +144,7 @@ class Router:
         return {}
 
     async def _list(self, call: Call) -> Json:
-        return self._lists.answer(call, _principal(call), self._registry.catalogue, self._registry.revision)
+        return await self._lists.answer(call, _principal(call), self._registry.catalogue, self._registry.revision)
 
     async def _call_tool(self, call: Call) -> Json:
         name = _required(call.params, "name")
