@@ -5,7 +5,7 @@ from typing import Any
 
 import anyio
 
-from quantum_suite.hub.call import Call, Handler, Json, RpcError
+from quantum_suite.hub.call import ERROR_CODES, Call, Handler, Json, RpcError
 from quantum_suite.hub.metrics import Metrics
 
 _NAMED = frozenset(
@@ -30,7 +30,11 @@ _NAMED = frozenset(
 
 
 class ObserveStage:
-    """Feeds the metrics. Methods outside the protocol share one label, so that callers cannot make new series."""
+    """Feeds the metrics.
+
+    Methods outside the protocol share one label, and so do error codes that servers made up: neither callers nor
+    servers can make new series.
+    """
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
@@ -46,7 +50,7 @@ class ObserveStage:
             outcome = "tool_error" if result.get("isError") is True else "ok"
             return result
         except RpcError as error:
-            outcome = f"error:{error.code}"
+            outcome = f"error:{error.code}" if error.code in ERROR_CODES else "error:other"
             raise
         except anyio.get_cancelled_exc_class():
             outcome = "cancelled"
