@@ -18,7 +18,7 @@ from quantum_suite.hub.call import (
     CONNECTION_CLOSED,
     INVALID_PARAMS,
     MISSING_CLIENT_CAPABILITY,
-    UPSTREAM_UNAVAILABLE,
+    RATE_LIMITED,
     Call,
     Json,
     Peer,
@@ -80,9 +80,11 @@ class _Parked:
 class ParkingLot:
     """The calls of handshake servers that wait for a modern client's answers. Use as an async context manager."""
 
-    def __init__(self, *, expiry_seconds: float = 300, max_parked: int = 500) -> None:
+    def __init__(self, *, expiry_seconds: float = 300, max_parked: int = 500, max_per_principal: int = 50) -> None:
+        """Nobody can park so many calls that others cannot: each principal has `max_per_principal` at most."""
         self._expiry_seconds = expiry_seconds
         self._max_parked = max_parked
+        self._max_per_principal = max_per_principal
         self._waiting: dict[str, _Parked] = {}
         self._tasks: TaskGroup | None = None
 
@@ -138,9 +140,10 @@ class ParkingLot:
             parked.news.set()
 
     def _park(self, parked: _Parked) -> Json:
-        if len(self._waiting) >= self._max_parked:
+        mine = sum(other.owner == parked.owner for other in self._waiting.values())
+        if len(self._waiting) >= self._max_parked or mine >= self._max_per_principal:
             parked.scope.cancel()
-            raise RpcError(UPSTREAM_UNAVAILABLE, "Too many calls wait for input already; answer those first.")
+            raise RpcError(RATE_LIMITED, "Too many calls wait for input already; answer those first.")
         parked.news = anyio.Event()
         parked.resumed = anyio.Event()
         token = secrets.token_urlsafe(24)
@@ -173,8 +176,8 @@ class ParkingLot:
         with anyio.move_on_after(self._expiry_seconds):
             await parked.resumed.wait()
             return
-        del self._waiting[token]
-        parked.scope.cancel()
+        if self._waiting.pop(token, None) is not None:  # it may be resumed in the moment it expires
+            parked.scope.cancel()
 
 
 def _owner(call: Call) -> str:

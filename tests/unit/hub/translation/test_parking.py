@@ -151,3 +151,14 @@ async def test_no_more_calls_are_parked_than_allowed() -> None:
         await lot.carry(a_call(), asks_twice)
         with pytest.raises(RpcError, match="Too many"):
             await lot.carry(a_call(), asks_twice)
+
+
+@pytest.mark.anyio
+async def test_one_principals_parked_calls_leave_room_for_others() -> None:
+    async with ParkingLot(max_per_principal=1) as lot:
+        await lot.carry(a_call(), asks_twice)
+        with pytest.raises(RpcError, match="Too many"):
+            await lot.carry(a_call(), asks_twice)
+        other = a_call()
+        other.principal = Principal("key:other")
+        assert (await lot.carry(other, asks_twice))["resultType"] == "input_required"
