@@ -98,7 +98,7 @@ class Registry:
     def starting(self, name: str | None) -> bool:
         """Whether an upstream is still starting that may offer `name`; None asks for any upstream at all."""
         return any(
-            not upstream.settled.is_set()
+            not upstream.standing.settled.is_set()
             and (name is None or name.startswith(public_name(upstream.config.prefix, "")))
             for upstream in self.upstreams()
         )
@@ -106,7 +106,7 @@ class Registry:
     def is_starting(self, upstream: str) -> bool:
         """Whether this upstream's first attempt to connect is under way."""
         running = self._running.get(upstream)
-        return running is not None and not running.upstream.settled.is_set()
+        return running is not None and not running.upstream.standing.settled.is_set()
 
     async def next_change(self) -> None:
         """Wait until the catalogue changes, or an upstream is no longer starting."""
@@ -116,7 +116,7 @@ class Registry:
         """Wait until every upstream was tried once, at most `seconds`."""
         with anyio.move_on_after(seconds):
             for upstream in self.upstreams():
-                await upstream.settled.wait()
+                await upstream.standing.settled.wait()
 
     def apply(self, configs: Iterable[UpstreamConfig]) -> None:
         """Make the running upstreams those of `configs`, in their order."""
@@ -131,7 +131,7 @@ class Registry:
                 continue
             if old is not None:
                 self._dismiss(old)
-            self._start(config, old.upstream.offer if old else None)
+            self._start(config, old.upstream.standing.offer if old else None)
         for gone in before.values():
             self._dismiss(gone)
         self._rebuild()
@@ -212,7 +212,9 @@ class Registry:
     def _rebuild(self) -> None:
         before = self.catalogue
         claims = [
-            Claim(u.name, u.config.prefix, u.offer, u.present) for u in self.upstreams() if not u.config.disabled
+            Claim(u.name, u.config.prefix, u.offer, u.present, own=u.config.kind == "module")
+            for u in self.upstreams()
+            if not u.config.disabled
         ]
         try:
             self.catalogue = build_catalogue(claims, before)

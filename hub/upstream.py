@@ -5,7 +5,6 @@ away or failing, with the reason; `disabled` by its entry. An upstream that fail
 jittered delays; nothing it does delays another.
 """
 
-import logging
 import math
 import random
 import time
@@ -33,13 +32,15 @@ from quantum_suite.hub.listening import Listening
 from quantum_suite.hub.log_levels import LogLevels
 from quantum_suite.hub.offer import Offer, read_offer
 from quantum_suite.hub.patience import within
-from quantum_suite.hub.status import State, UpstreamStatus
+from quantum_suite.hub.standing import Standing, reasons
+from quantum_suite.hub.status import UpstreamStatus
 from quantum_suite.hub.upstreams.handshake import hello_from_discover
 from quantum_suite.hub.upstreams.interface import Connector, Hello, Link, LinkKey, UpstreamFailed
 from quantum_suite.hub.upstreams.pool import LinkPool, PoolBusy
 
-logger = logging.getLogger(__name__)
-
+_LISTING = '{"elicitation":{},"sampling":{}}'
+"""What the hub's own handshake sessions declare: servers hide tools from clients that cannot answer questions.
+The questions themselves come with calls, on the callers' sessions; on the hub's they are refused."""
 _SLOW_ATTEMPTS = 3
 _MAX_LINKS = 256  # links that cost no process: HTTP sessions, and those inside this one
 
@@ -77,16 +78,9 @@ class Upstream:
         `offer` is what the entry offered before it was edited: its names stay claimed while it reconnects.
         """
         self.config = config
-        self.offer = offer or Offer()
-        self.present = False
-        self.hello: Hello | None = None
         self._transport = transport
         self._policy = policy
         self._reports = reports
-        self._state: State = "disabled" if config.disabled else "starting"
-        self._problem = problem
-        self._told = "its entry in mcp.json cannot be used." if problem else None
-        """The same in words for everybody: a problem may quote paths, and what a server printed."""
         self._handshake: bool | None = None
         self._levels = LogLevels()
         self._check_now = anyio.Event()
@@ -100,10 +94,9 @@ class Upstream:
             longest_pause_seconds=policy.longest_delay_seconds,
             on_open=self._check_soon,
         )
+        self.standing = Standing(config, transport, self._breaker, reports.changed, problem=problem, offer=offer)
         self._connector = connector
         self._pool: LinkPool | None = None
-        self.settled = anyio.Event()
-        """Set once the first attempt to connect ended, either way."""
 
     # -- what others read -------------------------------------------------------------------------------------
 
@@ -122,34 +115,18 @@ class Upstream:
         """What its child processes last wrote to stderr, secrets masked."""
         return [] if self._pool is None else list(self._pool.diagnostics().stderr_tail)
 
+    @property
+    def hello(self) -> Hello | None:
+        """What it last said of itself."""
+        return self.standing.hello
+
     def status(self, refused: tuple[str, ...]) -> UpstreamStatus:
         """Return how it stands; `refused` are the names the catalogue did not grant it."""
-        hello = self.hello
-        server = hello.server_info if hello else {}
-        faults = "; ".join(self.offer.faults)
-        failing = self._state == "healthy" and self._breaker.is_open
-        return UpstreamStatus.model_validate(
-            {
-                "name": self.name,
-                "transport": self._transport,
-                "source": self.config.source,
-                "state": "degraded" if failing else self._state,
-                "problem": (self._failing() if failing else self._problem) or faults or None,
-                "server": f"{server.get('name', '?')} {server.get('version', '')}".strip() if hello else None,
-                "protocol_version": hello.protocol_version if hello else None,
-                "tools": len(self.offer.tools) if self.present else 0,
-                "prompts": len(self.offer.prompts) if self.present else 0,
-                "resources": len(self.offer.resources) + len(self.offer.templates) if self.present else 0,
-                "refused_names": refused,
-                "in_flight": self._in_flight,
-            }
-        )
+        return self.standing.status(refused, self._in_flight)
 
     def outline(self, refused: tuple[str, ...]) -> UpstreamStatus:
         """Return the same, without what only its operator may know."""
-        full = self.status(refused)
-        problem = full.problem if full.problem != self._problem else self._told
-        return full.model_copy(update={"source": self.config.source.rpartition("/")[2], "problem": problem})
+        return self.standing.outline(refused, self._in_flight)
 
     async def idle(self) -> None:
         """Wait until no call is in flight."""
@@ -165,8 +142,8 @@ class Upstream:
 
     async def speaks(self, era: Era) -> bool:
         """Whether the upstream can be spoken to in `era`; the handshake is tried once, on first need."""
-        if self.hello is None or not self.present or self._breaker.blocks():
-            raise self._away()
+        if self.hello is None or not self.standing.present or self._breaker.blocks():
+            raise self.standing.refusal()
         if era == self.hello.era:
             return True
         if era == "modern":
@@ -188,8 +165,8 @@ class Upstream:
     ) -> Json:
         """Carry one request; raises `RpcError` with the upstream's error, `Unavailable` when it is away."""
         pool = self._pool
-        if pool is None or not self.present or not self._breaker.admits():
-            raise self._away()
+        if pool is None or not self.standing.present or not self._breaker.admits():
+            raise self.standing.refusal()
         self._in_flight += 1
         self._last_used = time.monotonic()
         if self._listening is not None:
@@ -249,7 +226,7 @@ class Upstream:
     async def run(self) -> None:
         """Live until cancelled."""
         if self._connector is None or self.config.disabled:
-            self._settle("disabled" if self.config.disabled else "degraded", self._problem)
+            self.standing.unusable()
             return
         pool = LinkPool(
             self._connector,
@@ -264,12 +241,12 @@ class Upstream:
                 await self._supervise(pool)
             finally:
                 self._pool = self._listening = None
-                self.present = False
+                self.standing.present = False
 
     def stumbled(self) -> None:
         """Take note that `run` failed by a bug of the hub's, and will be called again."""
         problem = "the hub failed to look after it, by a bug that its log describes. It is tried again."
-        self._withdraw(problem, problem)
+        self.standing.away(problem, problem)
 
     async def _supervise(self, pool: LinkPool) -> None:
         delay, attempts = self._policy.first_delay_seconds, 0
@@ -278,11 +255,10 @@ class Upstream:
                 attempts += 1
                 with anyio.fail_after(self._policy.connect_deadline_seconds):
                     self._handshake = None
-                    self.hello = await self._greet(pool)
-                    offer = await self._read_offer(pool)
+                    hello = self.standing.hello = await self._greet(pool)
+                    offer = await self._read_offer(pool, hello)
             except (SuiteError, RpcError, TimeoutError, OSError) as error:
-                seconds = self._policy.connect_deadline_seconds
-                self._withdraw(_reason(error, seconds), _told(error, seconds))
+                self.standing.away(*reasons(error, self._policy.connect_deadline_seconds))
                 # A slow start goes on where it was; what stays silent, or answers with errors, is begun anew.
                 if not isinstance(error, TimeoutError) or attempts % _SLOW_ATTEMPTS == 0:
                     self._retire_own_links(pool)
@@ -291,9 +267,9 @@ class Upstream:
                 continue
             delay, attempts = self._policy.first_delay_seconds, 0
             self._breaker.close()
-            self._settle("healthy", None, offer)
-            if (problem := await self._stay(pool, self.hello)) is not None:
-                self._withdraw(*problem)
+            self.standing.healthy(offer)
+            if (problem := await self._stay(pool, hello)) is not None:
+                self.standing.away(*problem)
             self._retire_own_links(pool)
 
     async def _stay(self, pool: LinkPool, hello: Hello) -> tuple[str, str] | None:
@@ -303,7 +279,7 @@ class Upstream:
                 pool, self.hub_key(hello.era), hello, self._heard, lambda: self._reports.followed(self)
             )
             watching.start_soon(self._listening.run)
-            problem = await self._watch(pool)
+            problem = await self._watch(pool, hello)
             self._listening = None
             watching.cancel_scope.cancel()
         return problem
@@ -313,46 +289,44 @@ class Upstream:
         for era in ("modern", "handshake"):
             pool.retire(self.hub_key(era))
 
-    async def _watch(self, pool: LinkPool) -> tuple[str, str] | None:
+    async def _watch(self, pool: LinkPool, hello: Hello) -> tuple[str, str] | None:
         """Check again and again; return as `_stay` does."""
         failed = 0
         while True:
             with anyio.move_on_after(self._policy.check_interval_seconds):
                 await self._check_now.wait()
             self._check_now = anyio.Event()
-            if self._asleep(pool) or self._shown_by_callers(pool):
+            if self._asleep(pool) or self._shown_by_callers(pool, hello):
                 continue
             try:
                 with anyio.fail_after(self._policy.check_deadline_seconds):
-                    if await self._is_another(pool):
+                    if await self._is_another(pool, hello):
                         return None
-                    offer = await self._read_offer(pool)
+                    offer = await self._read_offer(pool, hello)
             except (SuiteError, RpcError, TimeoutError, OSError) as error:
                 failed += 1
-                seconds = self._policy.check_deadline_seconds
-                reasons = _reason(error, seconds), _told(error, seconds)
+                problem = reasons(error, self._policy.check_deadline_seconds)
                 if failed >= self._policy.failed_checks_until_away:
-                    return reasons
-                self._state, (self._problem, self._told) = "degraded", reasons
+                    return problem
+                self.standing.doubtful(*problem)
                 self._check_soon()
             else:
                 failed = 0
                 self._breaker.answers_again()
-                self._settle("healthy", None, offer)
+                self.standing.healthy(offer)
             await anyio.sleep(self._policy.shortest_pause_seconds)
 
-    async def _is_another(self, pool: LinkPool) -> bool:
+    async def _is_another(self, pool: LinkPool, hello: Hello) -> bool:
         """Whether another server, or a new version, answers now: without a conversation nothing breaks."""
-        hello = self.hello
-        if hello is None or hello.era != "modern" or self._transport != "http":
+        if hello.era != "modern" or self._transport != "http":
             return False
         params = {"_meta": hub_envelope()}
         result = await pool.request(self.hub_key("modern"), "server/discover", params, NoPeer(), repeatable=True)
         return hello_from_discover(result) != hello
 
-    def _shown_by_callers(self, pool: LinkPool) -> bool:
+    def _shown_by_callers(self, pool: LinkPool, hello: Hello) -> bool:
         """Whether a check would have to end a caller's link, or wait for one, while callers do get answers."""
-        if self.hello is None or not pool.crowded_out(self.hub_key(self.hello.era)):
+        if not pool.crowded_out(self.hub_key(hello.era)):
             return False
         return not pool.has_idle_links or time.monotonic() - self._last_answered < self.config.idle_seconds
 
@@ -377,7 +351,7 @@ class Upstream:
 
     async def _accepts_handshake(self) -> bool:
         if self._pool is None:
-            raise self._away()
+            raise self.standing.refusal()
         try:
             with anyio.fail_after(self._policy.connect_deadline_seconds):
                 async with self._pool.lease(self.hub_key("handshake")):
@@ -390,11 +364,7 @@ class Upstream:
             return False  # not for good: it may only have been slow
         return self._handshake
 
-    async def _read_offer(self, pool: LinkPool) -> Offer:
-        hello = self.hello
-        if hello is None:
-            raise self._away()
-
+    async def _read_offer(self, pool: LinkPool, hello: Hello) -> Offer:
         async def ask(method: str, params: Json) -> Json:
             full = {**params, "_meta": hub_envelope()} if hello.era == "modern" else params
             return await pool.request(self.hub_key(hello.era), method, full, NoPeer(), repeatable=True)
@@ -405,7 +375,7 @@ class Upstream:
         """Return the key of the link the hub itself uses: for lists, checks and following changes."""
         if self.config.credentials and not self.config.headers:
             return LinkKey(era, next(iter(self.config.credentials)))
-        return LinkKey(era, "shared" if era == "modern" else "hub")
+        return LinkKey("modern", "shared") if era == "modern" else LinkKey("handshake", "hub", _LISTING)
 
     async def _prepare(self, key: LinkKey, link: Link) -> None:
         """Bring a fresh handshake session to the state its predecessor had."""
@@ -428,44 +398,3 @@ class Upstream:
 
     def _check_soon(self) -> None:
         self._check_now.set()
-
-    def _settle(self, state: State, problem: str | None, offer: Offer | None = None) -> None:
-        present = state == "healthy"
-        first = not self.settled.is_set()
-        changed = first or present != self.present or (offer is not None and offer != self.offer)
-        self._state, self._problem, self.present = state, problem, present
-        if problem is None:
-            self._told = None
-        if offer is not None:
-            self.offer = offer
-        self.settled.set()
-        if changed:
-            self._reports.changed()
-
-    def _withdraw(self, problem: str, told: str) -> None:
-        self._told = told
-        logger.warning("upstream is away", extra={"upstream": self.name, "problem": problem})
-        self._settle("degraded", problem)
-
-    def _away(self) -> Unavailable:
-        failing = self.present and self._breaker.is_open
-        reason = self._failing() if failing else self._told or "it is still starting."
-        return Unavailable(
-            f"The server '{self.name}' is away: {reason}", "It is tried again by itself; retry later."
-        )
-
-    def _failing(self) -> str:
-        return (
-            f"it left {self._breaker.failures} calls in a row without an answer. "
-            "Calls fail at once, but for one now and then that tries whether it is back."
-        )
-
-
-def _told(error: BaseException, seconds: float) -> str:
-    return error.message if isinstance(error, SuiteError) else _reason(error, seconds)
-
-
-def _reason(error: BaseException, seconds: float) -> str:
-    if isinstance(error, TimeoutError):
-        return f"it did not answer within {seconds:g} seconds."
-    return str(error) or type(error).__name__
