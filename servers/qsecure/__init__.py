@@ -1,9 +1,8 @@
 """QSecure: credentials, infrastructure settings and insecure code, found and explained."""
 
-from mcp.server.mcpserver import MCPServer
-
 from quantum_suite import __version__
 from quantum_suite.servers.module import Module, Services
+from quantum_suite.servers.module_server import ModuleServer
 from quantum_suite.servers.qsecure.personal_lists import add_completions
 from quantum_suite.servers.qsecure.prompts import add_prompts
 from quantum_suite.servers.qsecure.scan_resources import add_resources
@@ -28,7 +27,7 @@ def build(services: Services) -> Module:
     store = SqliteScanStore(directory)
     engines: tuple[Engine, ...] = (TrivyEngine(rules, directory / "trivy"), RuffSecurityEngine(rules))
     scanner = RepositoryScanner(engines, store, directory / "work")
-    server = MCPServer(
+    server = ModuleServer(
         "qsecure", title="QSecure", instructions=_INSTRUCTIONS, version=__version__, log_level="WARNING"
     )
     add_tools(server, scanner, services.workspaces, rules)
