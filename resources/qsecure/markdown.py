@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 
 from quantum_suite.core.findings import Finding, Severity
 from quantum_suite.core.scans import NotAssessed, ScanRecord
-from quantum_suite.resources.qsecure.summary import scan_uri
+from quantum_suite.resources.qsecure.summary import counted, scan_uri
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|])")
 _LINE_BREAKS = re.compile(r"[\r\n\t\x00-\x1f\x7f]+")
@@ -40,7 +40,9 @@ def finding_report(finding: Finding, why: str, remediation: str, links: Sequence
 
 def _head(record: ScanRecord, total: int) -> Iterator[str]:
     yield f"Scan `{record.id}`, {record.state}, started {record.started_at:%Y-%m-%d %H:%M} UTC."
-    yield f"{record.files_done} of {record.files_total} files dealt with; {total} findings."
+    yield f"{record.files_done} of {counted(record.files_total, 'file')} dealt with; {counted(total, 'finding')}."
+    if not record.files_total:
+        yield "There was no file to look at, so this says nothing about security."
     yield ""
     yield "| severity | findings |"
     yield "|---|---|"
@@ -48,7 +50,8 @@ def _head(record: ScanRecord, total: int) -> Iterator[str]:
         yield f"| {severity.value} | {record.counts.of(severity)} |"
     yield ""
     for run in record.engines:
-        yield f"- {run.name} {run.version or ''} looked at {run.files_assessed} files in {run.seconds:.1f} s"
+        files = counted(run.files_assessed, "file")
+        yield f"- {run.name} {run.version or ''} looked at {files} in {run.seconds:.1f} s"
     if record.suppressed:
         yield f"- {record.suppressed} findings are silenced by comments in the source and not listed here"
     yield ""

@@ -18,6 +18,11 @@ def finding_uri(finding_id: str) -> str:
     return str(ResourceUri("qsecure", "findings", finding_id))
 
 
+def counted(count: int, noun: str) -> str:
+    """Return a number with its noun: 1 file, 2 files."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 LATEST = scan_uri("latest")
 """The reader's own newest scans."""
 

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from quantum_suite.core.findings import Confidence, Finding, Severity
 from quantum_suite.core.scans import EngineRun, NotAssessed, ScanRecord, ScanState, SeverityCounts
 from quantum_suite.resources.qsecure.sarif import not_assessed_line
-from quantum_suite.resources.qsecure.summary import finding_uri, scan_uri
+from quantum_suite.resources.qsecure.summary import counted, finding_uri, scan_uri
 from quantum_suite.tools.qsecure.explain_finding import Explanation, finding_id
 from quantum_suite.tools.qsecure.list_findings import FindingList
 
@@ -67,10 +67,10 @@ def scan_answer(record: ScanRecord, worst: Sequence[Finding], matching: int) -> 
         markdown=scan_uri(record.id, "markdown"),
     )
     lines = [
-        f"Scan {record.id} of {record.request.root}: {record.files_done} files, "
-        f"{record.counts.total} findings ({record.counts}).",
+        f"Scan {record.id} of {record.request.root}: {counted(record.files_done, 'file')}, "
+        f"{counted(record.counts.total, 'finding')}" + (f" ({record.counts})." if record.counts.total else "."),
         *([f"{record.suppressed} more are silenced by comments in the source."] if record.suppressed else []),
-        *([f"The worst of {matching}:"] if worst else []),
+        *([_heading(len(worst), matching)] if worst else []),
         *(_line(finding) for finding in worst),
         *(not_assessed_line(item) for item in record.not_assessed),
     ]
@@ -128,6 +128,12 @@ def _line(finding: Finding) -> str:
         f"- {finding.severity.value} ({finding.confidence.value} confidence) {finding.location} "
         f"{finding.rule_id}: {finding.title} [{finding.fingerprint}]"
     )
+
+
+def _heading(shown: int, matching: int) -> str:
+    if shown == matching:
+        return "Worst first:"
+    return f"The worst {shown} of {matching}; list_findings has the others:"
 
 
 def _link(uri: str, name: str, mime_type: str, description: str) -> ResourceLink:

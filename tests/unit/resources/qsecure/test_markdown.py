@@ -99,3 +99,15 @@ def test_a_finding_by_itself_says_how_far_to_trust_it() -> None:
 @pytest.mark.parametrize(("total", "pages"), [(0, 1), (1, 1), (100, 1), (101, 2)])
 def test_pages_are_counted(total: int, pages: int) -> None:
     assert page_count(total, 100) == pages
+
+
+def test_an_empty_repository_is_not_called_clean() -> None:
+    nothing = RECORD.model_copy(update={"files_total": 0, "files_done": 0})
+    text = markdown_report(nothing, [], page=1, pages=1, total=0)
+    assert "0 of 0 files dealt with; 0 findings." in text
+    assert "says nothing about security" in text
+    assert "says nothing about security" not in report()
+
+
+def test_one_of_a_thing_is_not_called_several() -> None:
+    assert "1 finding." in report(a_finding())
