@@ -126,7 +126,7 @@ class Registry:
         for name, config in wanted.items():
             old = before.pop(name, None)
             if old is not None and same_server(old.upstream.config, config):
-                old.upstream.config = config
+                old.upstream.moved(config)
                 self._running[name] = old
                 continue
             if old is not None:

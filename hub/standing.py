@@ -46,6 +46,10 @@ class Standing:
         self._problem = problem
         self._told = "its entry in mcp.json cannot be used." if problem else None
 
+    def moved(self, config: UpstreamConfig) -> None:
+        """Take note that the entry, otherwise unchanged, stands elsewhere in its file."""
+        self._config = config
+
     def unusable(self) -> None:
         """Settle an upstream that is disabled, or whose entry cannot be used."""
         self._settle("disabled" if self._config.disabled else "degraded", self._problem, self._told)

@@ -128,6 +128,11 @@ class Upstream:
         """Return the same, without what only its operator may know."""
         return self.standing.outline(refused, self._in_flight)
 
+    def moved(self, config: UpstreamConfig) -> None:
+        """Take note that the entry, otherwise unchanged, stands elsewhere in its file."""
+        self.config = config
+        self.standing.moved(config)
+
     async def idle(self) -> None:
         """Wait until no call is in flight."""
         if self._in_flight:
