@@ -30,6 +30,8 @@ class Claim:
     offer: Offer
     present: bool = True
     """False while the upstream is away: its names stay its own, but are not listed."""
+    own: bool = False
+    """Whether it runs in this process: what its templates describe nobody else can claim, listed or not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,15 +63,22 @@ class Catalogue:
     templates: Mapping[str, TemplateEntry] = field(default_factory=dict)
     refused: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Upstream name to the public names it claimed in vain."""
+    matching: tuple[tuple[bool, TemplateEntry], ...] = ()
+    """The templates in the order they are tried, with whether their owner runs in this process: those first."""
 
     def resource(self, uri: str) -> Target | None:
-        """Return what `uri` stands for: a listed resource, else the first template (in name order) it matches."""
-        if (entry := self.resources.get(uri)) is not None:
-            return entry.target
-        for template in self.templates.values():
-            if template.template is not None and template.template.match(uri) is not None:
-                return _resource_target(uri, template.target.upstream)
-        return None
+        """Return what `uri` stands for: a listed resource, else the first template it matches.
+
+        Templates are tried in the order of the configuration, so that no upstream redirects what an earlier one
+        answers. What matches a template of a server in this process is that server's even where another lists it.
+        """
+        listed = self.resources.get(uri)
+        for own, entry in self.matching:
+            if listed is not None and (not own or entry.target.upstream == listed.target.upstream):
+                break
+            if entry.template is not None and entry.template.match(uri) is not None:
+                return _resource_target(uri, entry.target.upstream)
+        return listed.target if listed is not None else None
 
 
 def changed_lists(before: Catalogue, after: Catalogue) -> list[ListKind]:
@@ -114,7 +123,10 @@ def build_catalogue(claims: Sequence[Claim], previous: Catalogue | None = None) 
     for claim, uri, shown in _granted(claims, "templates", before.templates, refused):
         target = _resource_target(uri, claim.upstream)
         templates[uri] = TemplateEntry(shown, target, claim.present, _parsed(uri))
+    rank = {claim.upstream: (not claim.own, number) for number, claim in enumerate(claims)}
+    ordered = sorted(templates.values(), key=lambda entry: (rank[entry.target.upstream], entry.target.name))
     return Catalogue(
+        matching=tuple((not rank[entry.target.upstream][0], entry) for entry in ordered),
         tools=dict(sorted(tools.items())),
         prompts=dict(sorted(prompts.items())),
         resources=dict(sorted(resources.items())),

@@ -34,7 +34,7 @@ def discover(upstreams: Sequence[Upstream]) -> Json:
         "capabilities": capabilities,
         "instructions": _instructions(upstreams),
         "ttlMs": 60_000,
-        "cacheScope": "public",
+        "cacheScope": "private",
         "_meta": HUB_META,
     }
 

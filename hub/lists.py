@@ -71,6 +71,18 @@ class Lists:
             result |= {"resultType": "complete", "ttlMs": TTL_MS, "cacheScope": "private", "_meta": HUB_META}
         return result
 
+    async def upstreams(self, principal: Principal, catalogue: Catalogue) -> frozenset[str]:
+        """Return the upstreams of which the principal may use anything at all."""
+        reached: set[str] = set()
+        for entries in (catalogue.tools, catalogue.prompts, catalogue.resources, catalogue.templates):
+            offered: list[Entry | TemplateEntry] = [*entries.values()]
+            for number, entry in enumerate(offered):
+                if number % _AT_ONCE == _AT_ONCE - 1:
+                    await anyio.lowlevel.checkpoint()
+                if entry.target.upstream not in reached and self._sees(principal, entry.target):
+                    reached.add(entry.target.upstream)
+        return frozenset(reached)
+
     async def _visible(self, method: str, principal: Principal, catalogue: Catalogue) -> list[tuple[str, Json]]:
         entries: Mapping[str, Entry] | Mapping[str, TemplateEntry]
         match method:

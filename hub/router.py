@@ -135,10 +135,15 @@ class Router:
         return await own(call)
 
     async def _discover(self, call: Call) -> Json:
-        return greeting.discover(self._registry.upstreams())
+        return greeting.discover(await self._reached(call))
 
     async def _initialize(self, call: Call) -> Json:
-        return greeting.initialize(call, self._registry.upstreams())
+        return greeting.initialize(call, await self._reached(call))
+
+    async def _reached(self, call: Call) -> list[Upstream]:
+        """Return the upstreams the caller may know of."""
+        reached = await self._lists.upstreams(_principal(call), self._registry.catalogue)
+        return [upstream for upstream in self._registry.upstreams() if upstream.name in reached]
 
     async def _ping(self, call: Call) -> Json:
         return {}

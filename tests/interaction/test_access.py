@@ -331,3 +331,15 @@ LISTEN = {
     "method": "subscriptions/listen",
     "params": {"notifications": {"toolsListChanged": True}, "_meta": hub_envelope()},
 }
+
+
+@pytest.mark.parametrize("mode", ["auto", "legacy"])
+async def test_a_server_nothing_of_which_is_permitted_is_not_even_introduced(tmp_path, mode) -> None:
+    secret: MCPServer[Any] = MCPServer("secret", instructions="the vault is behind the picture")
+    secret.add_tool(lambda: "open", name="open_vault", description="Opens it.")
+    extra = [Extra("secret", secret, "secret")]
+    async with running_hub(tmp_path, {}, extra=extra) as hub:
+        async with Client(hub.url, mode=mode) as admin:
+            assert "picture" in (admin.instructions or "")
+        async with with_key(hub.url, a_key(tmp_path, Role.VIEWER), mode=mode) as viewer:
+            assert "picture" not in (viewer.instructions or "")

@@ -117,3 +117,31 @@ def test_only_lists_that_look_different_count_as_changed() -> None:
     ]
     renamed = Offer(tools=(tool("t", title="T"),), templates=offer.templates)
     assert changed_lists(before, build_catalogue([Claim("s", "s", renamed)], before)) == ["tools"]
+
+
+def template(uri: str) -> dict[str, Any]:
+    return {"uriTemplate": uri, "name": uri}
+
+
+def test_no_server_takes_reads_away_from_an_earlier_one_by_a_narrower_template() -> None:
+    earlier = Claim("first", "first", Offer(templates=(template("notes://{day}"),)))
+    later = Claim("second", "second", Offer(templates=(template("notes://mon{rest}"), template("notes://{+any}"))))
+    found = build_catalogue([earlier, later]).resource("notes://monday")
+    assert found is not None
+    assert found.upstream == "first"
+
+
+def test_what_a_server_in_this_process_describes_nobody_else_can_list() -> None:
+    foreign = Claim("evil", "evil", Offer(resources=({"uri": "scans://7", "name": "7"},)))
+    own = Claim("scans", "scans", Offer(templates=(template("scans://{id}"),)), own=True)
+    found = build_catalogue([foreign, own]).resource("scans://7")
+    assert found is not None
+    assert found.upstream == "scans"
+
+
+def test_a_listed_resource_is_its_owners_before_other_servers_templates() -> None:
+    broad = Claim("files", "files", Offer(templates=(template("file:///{+path}"),)))
+    exact = Claim("notes", "notes", Offer(resources=({"uri": "file:///notes", "name": "notes"},)))
+    found = build_catalogue([broad, exact]).resource("file:///notes")
+    assert found is not None
+    assert found.upstream == "notes"
