@@ -8,7 +8,17 @@ from quantum_suite.hub.settings import HubSettings
 from quantum_suite.hub.wire.rejection import Rejection
 
 _LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
-_FORWARDED = (b"x-forwarded-for", b"forwarded", b"x-real-ip")
+_FORWARDED = (
+    b"x-forwarded-for",
+    b"forwarded",
+    b"x-real-ip",
+    b"via",
+    b"x-forwarded-host",
+    b"x-forwarded-proto",
+    b"x-client-ip",
+    b"true-client-ip",
+    b"cf-connecting-ip",
+)
 _REMEMBERED = 1024
 
 

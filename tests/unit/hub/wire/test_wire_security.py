@@ -95,6 +95,8 @@ def test_origins_are_loopback_or_named(origin: bytes, accepted: bool) -> None:
         ("no address", {}, False),
         ("127.0.0.1", {b"x-forwarded-for": b"127.0.0.1"}, False),
         ("127.0.0.1", {b"forwarded": b"for=1.2.3.4"}, False),
+        ("127.0.0.1", {b"via": b"1.1 gateway"}, False),
+        ("127.0.0.1", {b"x-forwarded-proto": b"https"}, False),
     ],
 )
 def test_a_caller_is_local_by_its_address_unless_a_proxy_passed_it_on(
