@@ -4,15 +4,23 @@ import asyncio
 import os
 import signal
 import sys
+from contextlib import suppress
+from typing import Any
 
 import anyio
+import httpx2
 import psutil
 import pytest
 from mcp import Client
+from mcp.client.streamable_http import streamable_http_client
+from mcp.server.mcpserver import MCPServer
+from mcp.types import ElicitResult, ToolAnnotations
 from reference.hub import REFERENCE, bad, call_text, eventually, reference, running_hub, tool_names
 from reference.running import listening
 from reference.server import build
 
+from quantum_suite.core.principals import Role
+from quantum_suite.hub.access.sqlite_keys import SqliteKeyStore
 from quantum_suite.hub.mounts import Extra
 
 pytestmark = pytest.mark.anyio
@@ -99,4 +107,113 @@ async def test_stopping_the_hub_ends_every_child(tmp_path):
         await eventually(up)
         children = psutil.Process().children(recursive=True)
         assert len(children) >= 3
+    assert not [child for child in children if child.is_running() and child.status() != psutil.STATUS_ZOMBIE]
+
+
+def asking() -> dict[str, object]:
+    """Return the entry of a server of the handshake era whose tool `ask` asks the client."""
+    return {"command": sys.executable, "args": [str(REFERENCE / "one_era_server.py"), "handshake"]}
+
+
+def a_destructive_server() -> MCPServer[Any]:
+    server: MCPServer[Any] = MCPServer("things")
+
+    @server.tool(annotations=ToolAnnotations(destructive_hint=True))
+    def wipe() -> str:
+        return "wiped"
+
+    return server
+
+
+class Silent:
+    """A person who is asked and never answers."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    async def __call__(self, context: Any, params: Any) -> ElicitResult:
+        self.asked += 1
+        await anyio.sleep_forever()
+        raise AssertionError("It sleeps for ever.")
+
+
+def hub_tasks() -> int:
+    """Return how many tasks the hub has; the client's, in this process too, linger where it tries to resume."""
+    return sum(task.get_name().startswith(("quantum_suite.", "upstream ")) for task in asyncio.all_tasks())
+
+
+async def test_a_call_cancelled_while_a_person_is_asked_leaves_nothing_behind(tmp_path):
+    person = Silent()
+    async with (
+        running_hub(tmp_path, {"old": asking()}) as hub,
+        Client(hub.url, mode="legacy", elicitation_callback=person) as client,
+    ):
+
+        async def up():
+            return "old_ask" in await tool_names(client)
+
+        async def nobody_waits():
+            return not any(one.in_flight for one in hub.gateway.statuses())
+
+        async def ask_and_cancel() -> None:
+            asked_before = person.asked
+
+            async def asked():
+                return person.asked > asked_before
+
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(client.call_tool, "old_ask", {})
+                await eventually(asked)
+                tasks.cancel_scope.cancel()
+            await eventually(nobody_waits)
+
+        await eventually(up)
+        await ask_and_cancel()
+        before = hub_tasks()
+        for _ in range(10):
+            await ask_and_cancel()
+
+        async def nothing_is_left():
+            return hub_tasks() <= before
+
+        await eventually(nothing_is_left)
+
+
+async def test_a_hub_that_stops_while_people_are_asked_does_not_wait_for_their_answers(tmp_path):
+    """Its own question before a tool may run, in both eras, and one of a server's, whose call is parked."""
+    person = Silent()
+    extra = [Extra("things", a_destructive_server(), "things")]
+
+    async def ask(url: str, tool: str, mode: str, key: str | None) -> None:
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        with suppress(Exception):
+            async with (
+                httpx2.AsyncClient(headers=headers, timeout=30) as http,
+                Client(
+                    streamable_http_client(url, http_client=http), mode=mode, elicitation_callback=person
+                ) as client,
+            ):
+                await client.call_tool(tool, {})
+
+    with anyio.fail_after(40):
+        async with anyio.create_task_group() as tasks:
+            async with running_hub(tmp_path, {"old": asking()}, extra=extra) as hub:
+                with SqliteKeyStore(tmp_path / "data" / "keys.db") as keys:
+                    key = keys.create("ops", [Role.OPERATOR])[1]
+
+                async def up():
+                    async with Client(hub.url) as client:
+                        return "old_ask" in await tool_names(client)
+
+                async def all_asked():
+                    return person.asked == 3
+
+                await eventually(up)
+                tasks.start_soon(ask, hub.url, "things_wipe", "2026-07-28", key)
+                tasks.start_soon(ask, hub.url, "things_wipe", "legacy", key)
+                tasks.start_soon(ask, hub.url, "old_ask", "2026-07-28", None)
+                await eventually(all_asked)
+                children = psutil.Process().children(recursive=True)
+            tasks.cancel_scope.cancel()
+    assert children
     assert not [child for child in children if child.is_running() and child.status() != psutil.STATUS_ZOMBIE]
