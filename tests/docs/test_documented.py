@@ -1,19 +1,27 @@
 """Nothing a person can set, type or see at the end is undocumented."""
 
+import dataclasses
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import typer.main
 from docs.pages import ROOT
 
+from quantum_suite.hub.call import ERROR_CODES, SUPPORTED_VERSIONS
 from quantum_suite.hub.cli.exits import ExitCode
 from quantum_suite.hub.cli.main import build_app
 from quantum_suite.hub.config import EntryOptions
+from quantum_suite.hub.metrics import Metrics
 from quantum_suite.hub.settings import HubSettings, Limits
+from quantum_suite.services.audit.interface import AuditRecord
 
 CONFIGURATION = (ROOT / "docs/configuration.md").read_text(encoding="utf-8")
+INDEX = (ROOT / "docs/README.md").read_text(encoding="utf-8")
+OPERATING = (ROOT / "docs/operating.md").read_text(encoding="utf-8")
+PROTOCOL = (ROOT / "docs/protocol.md").read_text(encoding="utf-8")
 CLI = (ROOT / "docs/cli.md").read_text(encoding="utf-8")
 
 
@@ -72,6 +80,35 @@ def test_the_help_shown_in_the_manual_is_the_help_printed() -> None:
         [sys.executable, str(ROOT / "docs/help_blocks.py"), "--check"], capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stdout) == (0, "")
+
+
+@pytest.mark.parametrize("code", sorted(ERROR_CODES))
+def test_every_error_code_is_documented(code: int) -> None:
+    rows = [line.split("|")[1] for line in PROTOCOL.splitlines() if line.startswith("| -32")]
+    assert str(code) in ", ".join(rows).replace(" ", "").split(",")
+
+
+@pytest.mark.parametrize("revision", SUPPORTED_VERSIONS)
+def test_every_revision_is_documented(revision: str) -> None:
+    assert f"`{revision}`" in PROTOCOL
+
+
+@pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(AuditRecord)])
+def test_every_field_of_an_audit_record_is_documented(name: str) -> None:
+    first = [line.split("|")[1] for line in OPERATING.splitlines() if line.startswith("| `")]
+    assert f"`{name}`" in " ".join(first)
+
+
+def test_every_metric_is_documented() -> None:
+    shown = Metrics(list).registry.collect()
+    for metric in shown:
+        assert f"`{metric.name}" in OPERATING
+
+
+@pytest.mark.parametrize("page", [*(ROOT / "docs").glob("*.md"), *(ROOT / "docs/decisions").glob("*.md")])
+def test_every_page_can_be_found_from_the_index(page: Path) -> None:
+    name = str(page.relative_to(ROOT / "docs"))
+    assert name == "README.md" or f"]({name})" in INDEX
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The getting-started page does what it says: its commands are run, and what they print is compared."""
+"""Pages with commands do what they say: the commands are run, and what they print is compared."""
 
 import os
 import signal
@@ -14,7 +14,6 @@ from queue import Empty, Queue
 import pytest
 from docs.pages import ROOT, Step, fits, steps
 
-PAGE = "docs/getting-started.md"
 SHOWN_PORT = "8765"
 READY = "Ctrl-C stops it"
 SECONDS = 60.0
@@ -97,7 +96,8 @@ def run_in(shell: Path, script: str, environ: dict[str, str]) -> str:
 
 
 @pytest.mark.timeout(300)
-def test_the_getting_started_page_works_as_it_says(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("page", "starts"), [("docs/getting-started.md", 2), ("docs/operating.md", 1)])
+def test_a_page_works_as_it_says(tmp_path: Path, page: str, starts: int) -> None:
     port = str(free_port())
     environ = {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
@@ -107,8 +107,8 @@ def test_the_getting_started_page_works_as_it_says(tmp_path: Path) -> None:
         "QUANTUM_URL": f"http://127.0.0.1:{port}/mcp",
         "QUANTUM_DATA_DIR": str(tmp_path / "data"),
     }
-    todo: list[Step] = steps(PAGE)
-    assert [step.mark for step in todo].count("run in terminal 1") == 2
+    todo: list[Step] = steps(page)
+    assert [step.mark for step in todo].count("run in terminal 1") == starts
     shell = tmp_path / "shell"
     with terminals(environ) as opened:
         for step in todo:
