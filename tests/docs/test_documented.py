@@ -1,6 +1,7 @@
 """Nothing a person can set, type or see at the end is undocumented."""
 
 import dataclasses
+import json
 import re
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from quantum_suite.hub.settings import HubSettings, Limits
 from quantum_suite.services.audit.interface import AuditRecord
 
 CONFIGURATION = (ROOT / "docs/configuration.md").read_text(encoding="utf-8")
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 INDEX = (ROOT / "docs/README.md").read_text(encoding="utf-8")
 OPERATING = (ROOT / "docs/operating.md").read_text(encoding="utf-8")
 PROTOCOL = (ROOT / "docs/protocol.md").read_text(encoding="utf-8")
@@ -109,6 +111,40 @@ def test_every_metric_is_documented() -> None:
 def test_every_page_can_be_found_from_the_index(page: Path) -> None:
     name = str(page.relative_to(ROOT / "docs"))
     assert name == "README.md" or f"]({name})" in INDEX
+
+
+@pytest.mark.parametrize(
+    ("category", "cwe"),
+    [
+        ("weak hash", 328),
+        ("SQL injection", 89),
+        ("weak random numbers", 330),
+        ("deserialisation", 502),
+        ("code injection", 94),
+        ("command injection", 78),
+        ("XML external entities", 611),
+    ],
+)
+def test_the_readme_quotes_the_accuracy_that_was_measured(category: str, cwe: int) -> None:
+    measured = json.loads((ROOT / "tools/qsecure/rules/accuracy.json").read_text(encoding="utf-8"))
+    (row,) = [row for row in measured["results"] if row["cwe"] == cwe]
+    found = row["true_positives"] / (row["true_positives"] + row["false_negatives"])
+    false = row["false_positives"] / (row["false_positives"] + row["true_negatives"])
+    assert f"| {category} | {found:.0%} | {false:.0%} |" in README
+    assert measured["measured_on"] in README
+    assert measured["command"] in README
+
+
+def test_the_readme_quotes_the_benchmark_that_is_kept() -> None:
+    kept = (ROOT / "docs/benchmarks.md").read_text(encoding="utf-8")
+    (quoted,) = re.findall(r"<!-- bench: begin -->(.*)<!-- bench: end -->", README, re.DOTALL)
+    rows = [[cell.strip(" *") for cell in line.split("|")[2:5]] for line in quoted.splitlines() if " MB |" in line]
+    assert len(rows) > 3
+    for cpu, ready, idle in rows:
+        assert re.search(rf"\b{re.escape(cpu)}\b", kept)
+        assert re.search(rf"\| {re.escape(ready.removesuffix(' s'))} \| {idle.removesuffix(' MB')} \|", kept)
+    (date,) = re.findall(r"\d{4}-\d\d-\d\d", quoted)
+    assert date in kept
 
 
 @pytest.mark.parametrize(
