@@ -1,6 +1,7 @@
 """Puts a report that is read page by page into one file."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,12 +32,27 @@ async def save_report(client: Client, result: CallToolResult, output: Path) -> N
 
 
 async def _sarif(client: Client, uri: str) -> str:
-    """Return one log that holds the run of every page."""
+    """Return one log whose single run holds every page: services that take SARIF refuse several of one tool."""
     log: dict[str, Any] = json.loads(await _read(client, uri))
-    pages = int(log["runs"][0]["properties"]["pages"])
-    for number in range(2, pages + 1):
-        log["runs"] += json.loads(await _read(client, f"{uri}-{number}"))["runs"]
+    (run,) = log["runs"]
+    for number in range(2, int(run["properties"]["pages"]) + 1):
+        _take_in(run, json.loads(await _read(client, f"{uri}-{number}"))["runs"][0])
+    run["properties"] |= {"page": 1, "pages": 1}
     return json.dumps(log, indent=1, ensure_ascii=False) + "\n"
+
+
+def _take_in(run: dict[str, Any], page: Mapping[str, Any]) -> None:
+    """Add a page's results to a run, with the rules and weaknesses that only it describes."""
+    rules = run["tool"]["driver"]["rules"]
+    index = {rule["id"]: position for position, rule in enumerate(rules)}
+    for rule in page["tool"]["driver"]["rules"]:
+        if rule["id"] not in index:
+            index[rule["id"]] = len(rules)
+            rules.append(rule)
+    run["results"] += [{**result, "ruleIndex": index[result["ruleId"]]} for result in page["results"]]
+    for taxonomy, more in zip(run["taxonomies"], page["taxonomies"], strict=True):
+        known = {taxon["id"] for taxon in taxonomy["taxa"]}
+        taxonomy["taxa"] += [taxon for taxon in more["taxa"] if taxon["id"] not in known]
 
 
 async def _markdown(client: Client, uri: str) -> str:

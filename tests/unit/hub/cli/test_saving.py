@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import jsonschema
 import pytest
 from mcp.client.client import Client
 from mcp.server.mcpserver import MCPServer
@@ -17,6 +18,7 @@ from quantum_suite.resources.qsecure.sarif import sarif_log
 
 pytestmark = pytest.mark.anyio
 PAGES = 3
+SCHEMA = json.loads((Path(__file__).parents[3] / "data" / "sarif-2.1.0.json").read_text("utf-8"))
 BASE = "quantum://qsecure/scans/scan_1"
 RECORD = ScanRecord.model_validate(
     {
@@ -40,6 +42,7 @@ def finding(number: int) -> Finding:
     return Finding(
         fingerprint=f"{number:032x}",
         rule_id=f"S{number}",
+        cwe=(number or 78,),
         kind="code",
         family="S",
         engines=("ruff",),
@@ -53,14 +56,16 @@ def finding(number: int) -> Finding:
 
 
 def server() -> MCPServer[None]:
-    """Serves the reports of the suite, one finding to a page."""
+    """Serves the suite's own reports, in pages of one or two findings."""
     pages = MCPServer[None]("pages")
 
     def markdown(page: str) -> str:
         return markdown_report(RECORD, [finding(int(page))], page=int(page), pages=PAGES, total=PAGES)
 
     def sarif(page: str) -> str:
-        return sarif_log(RECORD, [finding(int(page))], page=int(page), pages=PAGES, version="1")
+        # One rule of its own to each page, and one that all of them know.
+        found = [finding(int(page)), finding(0)]
+        return sarif_log(RECORD, found, page=int(page), pages=PAGES, version="1")
 
     pages.resource(f"{BASE}/markdown", name="markdown")(lambda: markdown("1"))
     pages.resource(f"{BASE}/sarif", name="sarif")(lambda: sarif("1"))
@@ -79,12 +84,17 @@ async def test_markdown_pages_become_one_report(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["report.sarif", "report.JSON"])
-async def test_sarif_pages_become_the_runs_of_one_log(tmp_path: Path, name: str) -> None:
+async def test_sarif_pages_become_one_run(tmp_path: Path, name: str) -> None:
     async with Client(server()) as client:
         await save_report(client, LINKS, tmp_path / name)
     log = json.loads((tmp_path / name).read_text())
-    assert log["version"] == "2.1.0"
-    assert [run["results"][0]["ruleId"] for run in log["runs"]] == ["S1", "S2", "S3"]
+    jsonschema.validate(log, SCHEMA)
+    (run,) = log["runs"]
+    rules = [rule["id"] for rule in run["tool"]["driver"]["rules"]]
+    assert rules == ["S0", "S1", "S2", "S3"]
+    assert [rules[result["ruleIndex"]] for result in run["results"]] == ["S1", "S0", "S2", "S0", "S3", "S0"]
+    assert [taxon["id"] for taxon in run["taxonomies"][0]["taxa"]] == ["1", "78", "2", "3"]
+    assert run["properties"] == {"page": 1, "pages": 1}
 
 
 async def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
