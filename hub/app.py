@@ -42,6 +42,7 @@ from quantum_suite.hub.tracing import open_tracer, trace_stage
 from quantum_suite.hub.translation.parking import ParkingLot
 from quantum_suite.hub.watch import ConfigWatch, content_of, policies_in, watch_policies
 from quantum_suite.servers.module import Services
+from quantum_suite.services.audit.interface import AuditLog
 from quantum_suite.services.audit.jsonl import JsonlAuditLog
 from quantum_suite.services.workspaces import Workspaces
 
@@ -119,6 +120,31 @@ class Gateway:
         self._following.end()
 
 
+def _stages(
+    settings: HubSettings,
+    metrics: Metrics,
+    audit_log: AuditLog,
+    authenticator: Authenticator,
+    router: Router,
+    authoriser: Authoriser,
+    cache: CacheStage,
+) -> list[Stage]:
+    """Return what every call passes before it is routed, outermost first."""
+    return [
+        ObserveStage(metrics),
+        AuditStage(audit_log),
+        translate_errors,
+        AuthenticateStage(authenticator),
+        ResolveStage(router),
+        AuthoriseStage(authoriser),
+        RateLimitStage(settings.limits.calls_per_minute),
+        ApprovalStage(authoriser),
+        cache,
+        AcceptStage(audit_log),
+        DeadlineStage(settings.limits.call_deadline_seconds),
+    ]
+
+
 @asynccontextmanager
 async def open_hub(
     settings: HubSettings,
@@ -167,19 +193,7 @@ async def open_hub(
         lists = Lists(authoriser.sees)
         router = Router(registry, lists, following, parking)
         metrics = Metrics(registry.statuses)
-        stages: list[Stage] = [
-            ObserveStage(metrics),
-            AuditStage(audit_log),
-            translate_errors,
-            AuthenticateStage(authenticator),
-            ResolveStage(router),
-            AuthoriseStage(authoriser),
-            RateLimitStage(settings.limits.calls_per_minute),
-            ApprovalStage(authoriser),
-            cache,
-            AcceptStage(audit_log),
-            DeadlineStage(settings.limits.call_deadline_seconds),
-        ]
+        stages = _stages(settings, metrics, audit_log, authenticator, router, authoriser, cache)
         if settings.otlp_endpoint is not None:
             tracer = await stack.enter_async_context(open_tracer(settings.otlp_endpoint))
             stages.insert(0, trace_stage(tracer))
@@ -200,11 +214,7 @@ async def open_hub(
         answer = fold(stages, router.handle)
         gateway = Gateway(answer, registry, following, authenticator, mounts, metrics, configuration)
         known = Knowledge(
-            registry.statuses,
-            registry.outlines,
-            configuration,
-            mounts.engines,
-            registry.stderr_tail,
+            registry.statuses, registry.outlines, configuration, mounts.engines, registry.stderr_tail
         )
         mounts.add(Extra("hub", build_about(known), "hub"))
         registry.apply(mounts.configs(config.upstreams if config else (), only))
