@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 import anyio
 import anyio.to_thread
 
+from quantum_suite.core.errors import ConfigurationError
 from quantum_suite.core.findings import Finding, Severity
 from quantum_suite.core.scans import FileStamp, NotAssessed, ScanRecord, SeverityCounts
 from quantum_suite.services.scans.interface import (
@@ -63,7 +64,10 @@ _CLAIM_PAUSE_SECONDS = 0.01
 
 
 class SqliteScanStore:
-    """Keeps scans below `directory`, which is made on first use, readable by this user alone."""
+    """Keeps scans below `directory`, which is made on first use, readable by this user alone.
+
+    Every method raises ConfigurationError, and changes nothing, when a newer release wrote the file.
+    """
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -230,7 +234,13 @@ class SqliteScanStore:
         with closing(sqlite3.connect(path, timeout=_BUSY_SECONDS)) as db:
             db.execute("PRAGMA foreign_keys = ON")
             db.execute("PRAGMA synchronous = FULL")
-            if db.execute("PRAGMA user_version").fetchone()[0] != _SCHEMA_VERSION:
+            version = db.execute("PRAGMA user_version").fetchone()[0]
+            if version > _SCHEMA_VERSION:
+                raise ConfigurationError(
+                    f"The scans in {path} were written by a newer release (layout {version}).",
+                    "Use that release, or another data directory.",
+                )
+            if version < _SCHEMA_VERSION:
                 db.execute("PRAGMA journal_mode = WAL")
                 db.executescript(_SCHEMA)
                 db.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")

@@ -1,13 +1,15 @@
 """What every store of scans does."""
 
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
 import anyio.lowlevel
 import pytest
 
-from quantum_suite.core.errors import CallerError, NotFound
+from quantum_suite.core.errors import CallerError, ConfigurationError, NotFound
 from quantum_suite.core.findings import Confidence, Finding, Location, Region, Severity
 from quantum_suite.core.ids import new_id
 from quantum_suite.core.scans import EngineRun, FileStamp, ScanRecord, ScanRequest, SeverityCounts
@@ -313,3 +315,18 @@ async def test_nobody_else_on_the_machine_can_read_the_store(tmp_path: Path) -> 
     await store.create(a_record())
     assert (tmp_path / "s").stat().st_mode & 0o077 == 0
     assert (tmp_path / "s" / "scans.sqlite3").stat().st_mode & 0o077 == 0
+
+
+async def test_a_store_written_by_a_newer_release_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
+    store = SqliteScanStore(tmp_path / "s")
+    record = a_record()
+    await store.create(record)
+    path = tmp_path / "s" / "scans.sqlite3"
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("DROP TABLE seconds")
+        db.execute("PRAGMA user_version = 2")
+    with pytest.raises(ConfigurationError, match=r"newer release \(layout 2\).*another data directory"):
+        await store.get(record.id)
+    with closing(sqlite3.connect(path)) as db:
+        assert db.execute("PRAGMA user_version").fetchone() == (2,)
+        assert db.execute("SELECT name FROM sqlite_master WHERE name = 'seconds'").fetchone() is None
