@@ -32,6 +32,6 @@ def build(services: Services) -> Module:
     )
     add_tools(server, scanner, services.workspaces, rules)
     add_resources(server, store, rules)
-    add_prompts(server)
+    add_prompts(server, store)
     add_completions(server, store)
     return Module(server, lambda: tuple(engine.status() for engine in engines))

@@ -1,8 +1,16 @@
 """The prompt that starts a triage."""
 
-from typing import Any
+from typing import Annotated, Any
 
-from mcp.server.mcpserver import MCPServer
+from mcp.server.mcpserver import Context, MCPServer
+from mcp.shared.exceptions import MCPError
+from mcp_types import INVALID_PARAMS
+from pydantic import Field
+
+from quantum_suite.core.errors import NotFound
+from quantum_suite.servers.qsecure.callers import principal_of
+from quantum_suite.services.scans.interface import ScanStore
+from quantum_suite.tools.qsecure.open_scan import scan_id_of
 
 _TRIAGE = """\
 Triage the findings of security scan {scan}.
@@ -21,7 +29,7 @@ End with a table (severity, place, verdict, reason, next step), the true ones fi
 """
 
 
-def add_prompts(server: MCPServer[Any]) -> None:
+def add_prompts(server: MCPServer[Any], store: ScanStore) -> None:
     """Register the prompts on `server`."""
 
     @server.prompt(
@@ -29,5 +37,13 @@ def add_prompts(server: MCPServer[Any]) -> None:
         title="Triage the findings of a scan",
         description="Sort a scan's findings into true, false and undecided, and say what to fix first.",
     )
-    def triage_findings(scan: str) -> str:
-        return _TRIAGE.format(scan=scan)
+    async def triage_findings(
+        scan: Annotated[str, Field(description="The scan's id, or latest: your newest finished scan.")],
+        ctx: Context[Any, Any],
+    ) -> str:
+        # Named by its id: a scan finished in the middle of the triage must not change what is triaged.
+        try:
+            scan_id = await scan_id_of(store, scan, principal_of(ctx.request_context.request))
+        except NotFound as error:
+            raise MCPError(INVALID_PARAMS, f"{error.argument}: {error}") from error
+        return _TRIAGE.format(scan=scan_id)

@@ -85,7 +85,7 @@ def add_tools(server: MCPServer[Any], scanner: RepositoryScanner, workspaces: Wo
         annotations=_READS,
     )
     async def list_findings_tool(
-        scan: Annotated[str, Field(description="The scan's id.")],
+        scan: Annotated[str, Field(description="The scan's id, or latest: your newest finished scan.")],
         ctx: Context[Any, Any],
         severity_at_least: SeverityFloor = None,
         rule: Annotated[str | None, Field(description="Only this rule, e.g. S602.")] = None,
@@ -123,7 +123,11 @@ def add_tools(server: MCPServer[Any], scanner: RepositoryScanner, workspaces: Wo
         finding: Annotated[str, Field(description="The finding's fingerprint, or <scan>.<fingerprint>.")],
         ctx: Context[Any, Any],
         scan: Annotated[
-            str | None, Field(description="The scan it belongs to; the newest that holds it when left out.")
+            str | None,
+            Field(
+                description="Id of the scan it belongs to, or latest: your newest finished scan. Left out: the "
+                "newest that holds the finding."
+            ),
         ] = None,
     ) -> Annotated[CallToolResult, Explanation]:
         with tool_errors():

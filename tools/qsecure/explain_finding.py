@@ -9,7 +9,7 @@ from quantum_suite.core.findings import Finding
 from quantum_suite.core.principals import Principal
 from quantum_suite.services.scans.interface import FindingQuery, ScanStore, sees_all
 from quantum_suite.tools.qsecure.look_up_rules import Accuracy, RuleBook
-from quantum_suite.tools.qsecure.open_scan import open_scan
+from quantum_suite.tools.qsecure.open_scan import open_scan, scan_id_of
 
 _FINGERPRINT = re.compile(r"[0-9a-f]{32}")
 _WHY_A_CREDENTIAL = (
@@ -54,10 +54,12 @@ async def find_finding(
 ) -> tuple[str, Finding]:
     """Return the scan and the finding meant by `<scan>.<fingerprint>`, or by a bare fingerprint.
 
-    A bare fingerprint without `scan_id` means the newest scan the caller may see that holds it. Raises NotFound
-    and CallerError (argument `finding`).
+    A bare fingerprint without `scan_id` means the newest scan the caller may see that holds it; `latest` stands
+    for the newest finished scan of the caller's own. Raises NotFound and CallerError (argument `finding`).
     """
     named, _, fingerprint = reference.rpartition(".")
+    named = await scan_id_of(store, named, principal)
+    scan_id = scan_id and await scan_id_of(store, scan_id, principal)
     if not _FINGERPRINT.fullmatch(fingerprint) or (named and scan_id and named != scan_id):
         raise CallerError(
             f"'{reference}' is no finding.",

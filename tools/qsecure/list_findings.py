@@ -5,7 +5,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from quantum_suite.core.findings import Finding
 from quantum_suite.core.principals import Principal
 from quantum_suite.services.scans.interface import FindingQuery, ScanStore
-from quantum_suite.tools.qsecure.open_scan import open_scan
+from quantum_suite.tools.qsecure.open_scan import open_scan, scan_id_of
 
 
 class FindingList(BaseModel):
@@ -22,9 +22,13 @@ class FindingList(BaseModel):
 
 
 async def list_findings(
-    store: ScanStore, scan_id: str, principal: Principal, query: FindingQuery, cursor: str | None, limit: int
+    store: ScanStore, scan: str, principal: Principal, query: FindingQuery, cursor: str | None, limit: int
 ) -> FindingList:
-    """Return a page of the findings that match `query`, worst first; raises NotFound and CallerError."""
+    """Return a page of the findings that match `query`, worst first; raises NotFound and CallerError.
+
+    `scan` is an id or `latest`; the answer names the scan.
+    """
+    scan_id = await scan_id_of(store, scan, principal)
     await open_scan(store, scan_id, principal)
     page = await store.findings(scan_id, query, cursor=cursor, limit=limit)
     return FindingList(scan=scan_id, findings=page.findings, total=page.total, next_cursor=page.next_cursor)

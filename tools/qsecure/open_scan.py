@@ -1,11 +1,30 @@
 """Gives a caller a scan it may see."""
 
+from quantum_suite.core.errors import NotFound
 from quantum_suite.core.principals import Principal
 from quantum_suite.core.scans import NotAssessed, ScanRecord
-from quantum_suite.services.scans.interface import ScanStore, may_see, scan_not_found, sees_all
+from quantum_suite.services.scans.interface import KEEP_SCANS, ScanStore, may_see, scan_not_found, sees_all
 
 LISTED_SCANS = 20
 """How many scans are listed and offered as completions."""
+
+NEWEST = "latest"
+"""Stands for the caller's own newest finished scan wherever a scan's id is taken."""
+
+
+async def scan_id_of(store: ScanStore, scan: str, principal: Principal) -> str:
+    """Return the id of the scan meant by `scan`, an id or `latest`; ids are not looked up.
+
+    Raises NotFound when the caller has finished no scan. An administrator's `latest` is their own, too.
+    """
+    if scan != NEWEST:
+        return scan
+    for record in await store.latest(principal.id, KEEP_SCANS):
+        if record.state == "completed":
+            return record.id
+    raise NotFound(
+        "You have no finished scan.", "Call scan_repository first, or give a scan's id.", argument="scan"
+    )
 
 
 async def open_scan(store: ScanStore, scan_id: str, principal: Principal) -> ScanRecord:
