@@ -1,6 +1,5 @@
 """Scans a workspace with every engine at hand, part by part, and stores what was found."""
 
-import logging
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -14,7 +13,7 @@ import anyio
 import anyio.to_thread
 
 from quantum_suite.core.engines import EngineStatus
-from quantum_suite.core.errors import CallerError, EngineError, EngineMissing, NotFound
+from quantum_suite.core.errors import CallerError, NotFound
 from quantum_suite.core.findings import Finding
 from quantum_suite.core.ids import new_id
 from quantum_suite.core.principals import Principal
@@ -24,22 +23,19 @@ from quantum_suite.services.scans.interface import (
     ScanPart,
     ScanStore,
     ScanTally,
-    UnassessedFile,
     may_see,
     scan_not_found,
 )
 from quantum_suite.tools.qsecure.engines.interface import Engine, EngineReport, EngineRequest
-from quantum_suite.tools.qsecure.mask_snippets import mask_prose
 from quantum_suite.tools.qsecure.merge_findings import merge_findings
 from quantum_suite.tools.qsecure.partition_files import files_to_do, partition_files
+from quantum_suite.tools.qsecure.run_engine import SCANNER_NAMES, ExtraRuns, run_engine
 from quantum_suite.tools.qsecure.select_files import ScanLimits, SelectedFile, Selection, select_files
 from quantum_suite.tools.qsecure.stage_files import StagedPart, stage_files
 
 Progress = Callable[[int, int, str], Awaitable[None]]
 """Takes files done, files in total, and what is going on."""
 
-_LOG = logging.getLogger(__name__)
-_PRINTED_CHARACTERS = 400
 _NO_ADVISORIES = NotAssessed(
     what="Known vulnerabilities in dependencies",
     reason="no advisory database is consulted by this scan; nothing is said about the versions in use",
@@ -49,11 +45,6 @@ _NO_DATA_FLOW = NotAssessed(
     reason="the rules look at single statements. On OWASP BenchmarkPython they found no path traversal, "
     "cross-site scripting, open redirect, LDAP or XPath injection",
 )
-_SCANNER_NAMES = {
-    "secrets": "Credentials in files",
-    "misconfiguration": "Infrastructure settings",
-    "python": "Security rules on Python source",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +63,9 @@ class RepositoryScanner:
         """Scan, or continue the scan `resume`, and return what is known at the end.
 
         `request.root` was checked against the caller's workspaces. Parts already stored are not scanned again
-        unless one of their files changed. An engine that fails or is missing costs only its own findings; the
-        record says so. Cancelled, the scan stays as it is, `interrupted`, and its processes are ended.
+        unless one of their files changed. An engine that fails or is missing costs only its own findings, and only
+        in the files it fails on; the record says so. Cancelled, the scan stays as it is, `interrupted`, and its
+        processes are ended.
 
         Raises CallerError.
         """
@@ -181,8 +173,10 @@ class RepositoryScanner:
         done = total - len(todo)
         names = " and ".join(engine.name for engine in engines) or "no engine"
         await progress(done, total, f"{total} files to scan with {names}" if not done else f"{done} files kept")
+        most = self.limits
+        extra = {engine.name: ExtraRuns(most.engine_extra_runs, most.engine_extra_seconds) for engine in engines}
         for files in partition_files(todo, self.limits):
-            part = await self._scan_part(record.request, selection.base, files, engines, area)
+            part = await self._scan_part(record.request, selection.base, files, engines, extra, area)
             await self.store.save_part(record.id, part)
             done += len(files)
             await progress(done, total, f"{done} of {total} files scanned, {files[-1].stamp.path} the last")
@@ -193,6 +187,7 @@ class RepositoryScanner:
         base: Path,
         files: list[SelectedFile],
         engines: Sequence[Engine],
+        extra: Mapping[str, ExtraRuns],
         area: Path,
     ) -> ScanPart:
         directory = Path(tempfile.mkdtemp(dir=area))
@@ -202,23 +197,28 @@ class RepositoryScanner:
             staged = await anyio.to_thread.run_sync(
                 lambda: stage_files(base, files, root, self.limits, python_wanted="python" in request.scanners)
             )
-            outcomes = await self._run_engines(request, staged, engines, directory)
+            outcomes = await self._run_engines(request, staged, engines, extra, directory)
             return await anyio.to_thread.run_sync(_assemble, files, staged, outcomes)
         finally:
             with anyio.CancelScope(shield=True):
                 await anyio.to_thread.run_sync(_remove, directory)
 
     async def _run_engines(
-        self, request: ScanRequest, staged: StagedPart, engines: Sequence[Engine], directory: Path
+        self,
+        request: ScanRequest,
+        staged: StagedPart,
+        engines: Sequence[Engine],
+        extra: Mapping[str, ExtraRuns],
+        directory: Path,
     ) -> dict[str, "_Outcome"]:
         outcomes: dict[str, _Outcome] = {}
         scanners = frozenset(request.scanners)
 
-        async def run_engine(engine: Engine) -> None:
+        async def run(engine: Engine) -> None:
             scratch = directory / engine.name
             scratch.mkdir()
             started = monotonic()
-            report = await _report(
+            report = await run_engine(
                 engine,
                 EngineRequest(
                     root=staged.root,
@@ -228,13 +228,14 @@ class RepositoryScanner:
                     timeout_seconds=self.limits.engine_timeout_seconds,
                     max_output_bytes=self.limits.engine_output_bytes,
                 ),
+                extra[engine.name],
             )
             outcomes[engine.name] = _Outcome(report, monotonic() - started)
 
         async with anyio.create_task_group() as group:
             for engine in engines:
                 if any(engine.wants(file, scanners) for file in staged.files):
-                    group.start_soon(run_engine, engine)
+                    group.start_soon(run, engine)
         return outcomes
 
     async def _finish(
@@ -266,7 +267,7 @@ class RepositoryScanner:
         """Name what nobody looked for because an engine cannot be used."""
         return [
             NotAssessed(
-                what=" and ".join(_SCANNER_NAMES[s] for s in request.scanners if s in engine.scanners),
+                what=" and ".join(SCANNER_NAMES[s] for s in request.scanners if s in engine.scanners),
                 reason=f"{status.problem or f'{engine.name} cannot be used'}",
                 command=status.install_command,
             )
@@ -279,34 +280,6 @@ class RepositoryScanner:
 class _Outcome:
     report: EngineReport
     seconds: float
-
-
-async def _report(engine: Engine, request: EngineRequest) -> EngineReport:
-    """Run an engine; its failure becomes a report that says what was not looked at, for the next run to try."""
-    try:
-        return await engine.scan(request)
-    except EngineError as error:
-        missing = isinstance(error, EngineMissing)
-        printed = mask_prose(error.printed.strip())[-_PRINTED_CHARACTERS:]
-        reason = error.message.rstrip(".") + (f". It printed: {printed}" if printed else "")
-        if error.hint and not missing:
-            reason = f"{reason}. {error.hint}"
-        return _failed(engine, request, reason, error.hint if missing else None)
-    except Exception as error:
-        # A fault of the adapter. Its text may quote the scanned file, so only its kind is logged.
-        _LOG.error("Engine %s: the adapter failed with %s", engine.name, type(error).__name__)
-        reason = f"{engine.name} printed something unexpected ({type(error).__name__}). Please report this"
-        return _failed(engine, request, reason, None)
-
-
-def _failed(engine: Engine, request: EngineRequest, reason: str, command: str | None) -> EngineReport:
-    what = " and ".join(_SCANNER_NAMES[scanner] for scanner in SCANNERS if scanner in request.scanners)
-    rows = [
-        UnassessedFile(file.path, what, reason, command, retry=True)
-        for file in request.files
-        if engine.wants(file, request.scanners)
-    ]
-    return EngineReport((), frozenset(), rows)
 
 
 def _assemble(files: Sequence[SelectedFile], staged: StagedPart, outcomes: Mapping[str, _Outcome]) -> ScanPart:
@@ -343,7 +316,7 @@ def _with_sums(run: EngineRun, tally: ScanTally) -> EngineRun:
 
 def _not_asked(request: ScanRequest) -> list[NotAssessed]:
     return [
-        NotAssessed(what=_SCANNER_NAMES[scanner], reason=f"scanners did not ask for it ('{scanner}')")
+        NotAssessed(what=SCANNER_NAMES[scanner], reason=f"scanners did not ask for it ('{scanner}')")
         for scanner in SCANNERS
         if scanner not in request.scanners
     ]

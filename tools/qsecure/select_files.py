@@ -79,6 +79,10 @@ class ScanLimits:
     engine_timeout_seconds: float = 300
     """For one engine on one part."""
     engine_output_bytes: int = 64 * 1024**2
+    engine_extra_runs: int = 128
+    """For one engine in one scan, on the pieces of parts it failed on."""
+    engine_extra_seconds: float = 900
+    """For those runs together."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from quantum_suite.services.scans.memory import MemoryScanStore
 from quantum_suite.tools.qsecure.engines.interface import Engine, EngineReport, EngineRequest, RawFinding
 from quantum_suite.tools.qsecure.engines.memory import MemoryEngine
 from quantum_suite.tools.qsecure.list_findings import list_findings
-from quantum_suite.tools.qsecure.open_scan import list_scans, open_scan
+from quantum_suite.tools.qsecure.open_scan import list_scans, open_scan, scan_id_of
 from quantum_suite.tools.qsecure.scan_repository import RepositoryScanner
 from quantum_suite.tools.qsecure.select_files import ScanLimits
 
@@ -56,14 +56,14 @@ def failing(error: Exception) -> Callable[[EngineRequest], Awaitable[EngineRepor
 class Bench:
     """A scanner on a small repository, and what it said of its progress."""
 
-    def __init__(self, tmp_path: Path, *engines: Engine, part_files: int = 2) -> None:
+    def __init__(self, tmp_path: Path, *engines: Engine, part_files: int = 2, extra_runs: int = 100) -> None:
         self.root = tmp_path / "repo"
         self.root.mkdir()
         self.work = tmp_path / "work"
         self.store = MemoryScanStore()
         self.progress: list[tuple[int, int]] = []
         self.on_progress: Callable[[int], None] = lambda done: None
-        limits = ScanLimits(part_files=part_files)
+        limits = ScanLimits(part_files=part_files, engine_extra_runs=extra_runs)
         self.scanner = RepositoryScanner(engines, self.store, self.work, limits)
 
     def write(self, *names: str) -> None:
@@ -157,6 +157,30 @@ async def test_a_failing_engine_costs_only_its_own_findings_and_says_what_it_pri
     reason, count, _ = gaps(record)["Credentials in files"]
     assert reason == "two ended with status 3. It printed: out of memory. Reinstall it."
     assert count == 3
+
+
+async def test_a_file_an_engine_fails_on_is_named_and_all_others_keep_their_findings(tmp_path: Path) -> None:
+    async def scan(request: EngineRequest) -> EngineReport:
+        if any(file.path == "7.py" for file in request.files):
+            raise EngineError("one printed more than it may.", engine="one")
+        return await one_each(request)
+
+    bench = Bench(tmp_path, MemoryEngine("one", PYTHON, scan), part_files=20)
+    bench.write(*(f"{n}.py" for n in range(10)))
+    record = await bench.scan()
+    assert await bench.paths(record) == [f"{n}.py" for n in range(10) if n != 7]
+    assert record.engines[0].files_assessed == 9
+    (gap,) = [item for item in record.not_assessed if item.what == "Security rules on Python source"]
+    assert (gap.reason, gap.examples) == ("one printed more than it may", ("7.py",))
+    assert list(bench.work.iterdir()) == []
+
+
+async def test_extra_runs_are_bounded_over_all_parts_of_a_scan(tmp_path: Path) -> None:
+    engine = MemoryEngine("one", PYTHON, failing(EngineError("one failed.", engine="one")))
+    bench = Bench(tmp_path, engine, part_files=4, extra_runs=8)
+    bench.write(*(f"{n:02}.py" for n in range(16)))
+    assert gaps(await bench.scan())["Security rules on Python source"]
+    assert len(engine.requests) == 4 + 8
 
 
 async def test_a_fault_in_an_adapter_is_contained_and_quotes_nothing_of_the_files(
@@ -313,3 +337,11 @@ async def test_a_scan_belongs_to_who_made_it_and_to_administrators(tmp_path: Pat
     assert [record.id for record in await list_scans(bench.store, CI)] == [theirs.id]
     assert {record.id for record in await list_scans(bench.store, LOCAL)} == {mine.id, theirs.id}
     assert (await open_scan(bench.store, theirs.id, LOCAL)).owner == CI.id
+
+
+async def test_latest_passes_over_scans_that_were_interrupted(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, MemoryEngine("one", PYTHON, one_each))
+    bench.write("a.py")
+    finished, interrupted = await bench.scan(), await bench.scan()
+    await bench.store.update(interrupted.model_copy(update={"state": "running"}))
+    assert await scan_id_of(bench.store, "latest", LOCAL) == finished.id
