@@ -7,6 +7,7 @@ All that is private or provisional in the SDK and used by the hub is named in th
 """
 
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from typing import Any
@@ -152,7 +153,7 @@ async def _ask(peer: Peer, method: str, params: Mapping[str, Any] | None) -> dic
         raise MCPError(error.code, error.message, error.data) from error
 
 
-class _InProcessLink:
+class _InProcessLink(ABC):
     """What links of both eras have in common."""
 
     def __init__(self, server: Server[Any], state: Any, key: LinkKey, announce: Announcer) -> None:
@@ -230,8 +231,9 @@ class _InProcessLink:
             del self._in_flight[id_]
         raise LinkLost("The link was closed.")
 
+    @abstractmethod
     async def _serve(self, method: str, params: Json, exchange: _Exchange) -> Json:
-        raise NotImplementedError
+        """Have the SDK's kernel answer the request, in the link's era."""
 
     async def aclose(self) -> None:
         """Cancel what is in flight. Idempotent."""
