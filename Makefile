@@ -58,7 +58,7 @@ lock: ## resolve dependencies anew, with hashes
 	@[ -x .cache/lock/bin/uv ] || { python3 -m venv .cache/lock && .cache/lock/bin/pip install -q uv==$(UV_VERSION); }
 	.cache/lock/bin/uv pip compile pyproject.toml --extra trivy --group build \
 	    --universal --python-version 3.11 --generate-hashes --no-header --no-annotate $(LOCK_OPTIONS) -q -o requirements.lock
-	.cache/lock/bin/uv pip compile pyproject.toml --extra trivy --extra otel --group build --group test --group lint -c requirements.lock \
+	.cache/lock/bin/uv pip compile pyproject.toml --extra trivy --extra otel --extra nats --extra valkey --extra analytics --extra keyring --group build --group test --group lint -c requirements.lock \
 	    --universal --python-version 3.11 --generate-hashes --no-header --no-annotate $(LOCK_OPTIONS) -q -o requirements-test.lock
 	@! grep -nE '://|index-url|find-links' requirements.lock requirements-test.lock
 

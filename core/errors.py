@@ -2,13 +2,16 @@
 
     SuiteError                  everything the suite reports on purpose
     ├── CallerError             a better call fixes it: names the argument and what would be right
-    │   └── NotFound            the thing named does not exist, or no longer does
+    │   ├── NotFound            the thing named does not exist, or no longer does
+    │   └── Conflict            somebody else changed it first: read again, then decide again
     ├── Refused                 policy says no; a better call does not help
     │   ├── Unauthenticated     nobody proved who is calling
     │   └── RateLimited         too many calls; says when to try again
     ├── EngineError             a scanner or provider failed: which one, what it printed, what to do
     │   └── EngineMissing       an optional engine is not installed; carries the command that installs it
     ├── Unavailable             a part is away for now; trying again may help
+    ├── Fenced                  a newer holder of the lease has written; this one must stop
+    ├── Damaged                 what is stored is not what was written: altered, cut short or under a lost key
     └── ConfigurationError      a file or setting of the operator's is wrong: where, and what would be right
 
 Anything outside the tree is a bug: callers see an opaque message with the call id, the log sees the traceback.
@@ -50,6 +53,12 @@ class NotFound(CallerError):
     """The named thing does not exist, or no longer does."""
 
     code = "not_found"
+
+
+class Conflict(CallerError):
+    """What is there now is not what the caller reckoned with."""
+
+    code = "conflict"
 
 
 class Refused(SuiteError):
@@ -97,6 +106,18 @@ class Unavailable(SuiteError):
 
     code = "unavailable"
     retryable = True
+
+
+class Fenced(SuiteError):
+    """The writer's lease has passed to somebody else. It must stop, and start over as a newcomer."""
+
+    code = "fenced"
+
+
+class Damaged(SuiteError):
+    """Stored data does not verify."""
+
+    code = "damaged"
 
 
 class ConfigurationError(SuiteError):

@@ -1,0 +1,1 @@
+"""The bus: tells those who listen that something happened."""

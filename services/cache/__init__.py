@@ -1,0 +1,1 @@
+"""The cache: values that may be lost at any time."""

@@ -1,0 +1,1 @@
+"""SQL databases: how they are opened, shared between threads and brought up to date."""

@@ -1,0 +1,16 @@
+"""The event log, its streams, snapshots and fences."""
+
+from alembic import op
+
+revision = "0001"
+down_revision = None
+branch_labels = None
+depends_on = None
+
+STATEMENTS: tuple[str, ...] = ()
+
+
+def upgrade() -> None:
+    """Make the tables."""
+    for statement in STATEMENTS:
+        op.execute(statement)

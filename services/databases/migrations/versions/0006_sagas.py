@@ -1,0 +1,16 @@
+"""The state of sagas."""
+
+from alembic import op
+
+revision = "0006"
+down_revision = "0005"
+branch_labels = None
+depends_on = None
+
+STATEMENTS: tuple[str, ...] = ()
+
+
+def upgrade() -> None:
+    """Make the tables."""
+    for statement in STATEMENTS:
+        op.execute(statement)

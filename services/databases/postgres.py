@@ -1,0 +1,100 @@
+"""One PostgreSQL database: a pool of connections, and a schema kept up to date by Alembic."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio
+import anyio.to_thread
+import psycopg
+from psycopg import AsyncConnection
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+from quantum_suite.core.errors import ConfigurationError, Unavailable
+
+SCHEMA = "quantum"
+"""The PostgreSQL schema all tables of the suite live in."""
+
+_MIGRATION_LOCK = 0x5155414E
+
+
+class PostgresDatabase:
+    """A pool of connections whose search path is the suite's schema; belongs to the event loop it was opened in."""
+
+    def __init__(self, url: str, pool: AsyncConnectionPool[AsyncConnection[Any]]) -> None:
+        self.url = url
+        self._pool = pool
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[AsyncConnection[Any]]:
+        """Lend a connection in autocommit mode; raises Unavailable when the database is away.
+
+        Use `connection.transaction()` for what must happen together.
+        """
+        with_errors = _errors(self.url)
+        async with with_errors, self._pool.connection() as connection:
+            yield connection
+
+
+@asynccontextmanager
+async def open_postgres(url: str, *, max_connections: int = 8) -> AsyncIterator[PostgresDatabase]:
+    """Open the database at `postgresql://...`, with its schema brought up to date first.
+
+    Raises Unavailable when it cannot be reached, ConfigurationError when a newer release has migrated it.
+    """
+    async with _errors(url):
+        await anyio.to_thread.run_sync(_migrate, url)
+    pool: AsyncConnectionPool[AsyncConnection[Any]] = AsyncConnectionPool(
+        url,
+        min_size=1,
+        max_size=max_connections,
+        timeout=10,
+        open=False,
+        check=AsyncConnectionPool.check_connection,
+        kwargs={"autocommit": True, "options": f"-c search_path={SCHEMA}"},
+    )
+    async with _errors(url):
+        await pool.open()
+    try:
+        yield PostgresDatabase(url, pool)
+    finally:
+        with anyio.CancelScope(shield=True):
+            await pool.close()
+
+
+@asynccontextmanager
+async def _errors(url: str) -> AsyncIterator[None]:
+    try:
+        yield
+    except (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout) as error:
+        text = str(error).partition("\n")[0]
+        raise Unavailable(f"PostgreSQL at {_shown(url)} cannot be used now: {text}", "Start it.") from error
+
+
+def _shown(url: str) -> str:
+    """Return the address without its user and password."""
+    return url.rpartition("@")[2].rpartition("//")[2]
+
+
+def _migrate(url: str) -> None:
+    # Alembic and SQLAlchemy are heavy to import: only where there is something to migrate.
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("SELECT pg_advisory_lock(%s)", (_MIGRATION_LOCK,))
+        connection.execute(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}")
+        from alembic import command
+        from alembic.config import Config
+        from alembic.util import CommandError
+        from sqlalchemy.engine import make_url
+
+        config = Config()
+        config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+        config.attributes["url"] = make_url(url).set(drivername="postgresql+psycopg")
+        config.attributes["schema"] = SCHEMA
+        try:
+            command.upgrade(config, "head")
+        except CommandError as error:
+            raise ConfigurationError(
+                f"The schema of PostgreSQL at {_shown(url)} is not known to this release: {error}.",
+                "Update the suite, or choose another database.",
+            ) from error

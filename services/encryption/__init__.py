@@ -1,0 +1,1 @@
+"""Encryption at rest: keys, their rotation, and the keys of data subjects."""

@@ -1,0 +1,1 @@
+"""Rate limits that hold for every process together."""

@@ -1,0 +1,1 @@
+"""Objects: reports, SBOMs and artefacts by the hash of their content."""

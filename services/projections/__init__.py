@@ -1,0 +1,1 @@
+"""Projections and consumers: what is derived from events."""

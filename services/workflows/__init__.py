@@ -1,0 +1,1 @@
+"""Durable workflows: work that survives the process it began in."""
