@@ -20,7 +20,7 @@ _MIGRATION_LOCK = 0x5155414E
 
 
 class PostgresDatabase:
-    """A pool of connections whose search path is the suite's schema; belongs to the event loop it was opened in."""
+    """A pool of connections whose search path is the suite's schema. Belongs to the event loop that opened it."""
 
     def __init__(self, url: str, pool: AsyncConnectionPool[AsyncConnection[Any]]) -> None:
         self.url = url
