@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, Protocol
 
+from quantum_suite.core.errors import SuiteError
+
 Json = Any
 """A JSON value: what crosses a step's or a run's border and is stored."""
 
@@ -43,6 +45,20 @@ class Failure:
     code: str
     message: str
     hint: str | None = None
+
+
+class StepFailed(SuiteError):
+    """A step, or a child run, has failed for good; what a workflow's code sees, at first and when it is replayed.
+
+    Left uncaught it fails the run with the same `failure`.
+    """
+
+    code = "step_failed"
+
+    def __init__(self, step: str, failure: Failure) -> None:
+        super().__init__(failure.message, failure.hint)
+        self.step = step
+        self.failure = failure
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +126,7 @@ class RunContext(Protocol):
         """Do `work` and remember its JSON result. After a crash only a step that was under way is done again, with
         the same idempotency key. Errors that are `retryable` (and errors outside the tree) are retried as told.
         When the run fails or is cancelled later, `undo`s run in reverse order, as steps of their own.
+        Raises StepFailed.
         """
         ...
 
@@ -133,7 +150,17 @@ class RunContext(Protocol):
         ...
 
     async def child(self, workflow: str, arguments: Json, *, queue: str | None = None) -> Json:
-        """Run another workflow and return its result; cancelling this run cancels it."""
+        """Run another workflow and return its result; cancelling this run cancels it. Raises StepFailed when the
+        child failed or was cancelled."""
+        ...
+
+    async def parallel(self, branches: Sequence["Branch"], *, concurrency: int | None = None) -> list[Json]:
+        """Run branches at once, at most `concurrency` of them, each with a context of its own that it must use in
+        place of this one; returns their results in order. May be nested.
+
+        Steps of one branch keep their identity whatever the others do. Every branch runs to its end; then the
+        failure of the first one that failed, in order, is raised.
+        """
         ...
 
 
@@ -161,6 +188,8 @@ class Verdict:
 
 
 Body = Callable[[RunContext, Json], Awaitable[Json]]
+
+Branch = Callable[[RunContext], Awaitable[Json]]
 
 
 @dataclass(frozen=True, slots=True)
