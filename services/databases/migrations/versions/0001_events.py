@@ -7,7 +7,9 @@ down_revision = None
 branch_labels = None
 depends_on = None
 
-STATEMENTS: tuple[str, ...] = ()
+STATEMENTS: tuple[str, ...] = (
+    "CREATE TABLE fences (name text PRIMARY KEY, token bigint NOT NULL) WITH (fillfactor = 50)",
+)
 
 
 def upgrade() -> None:
