@@ -16,6 +16,14 @@ RunState = Literal["queued", "running", "waiting", "paused", "completed", "faile
 FINAL: frozenset[str] = frozenset({"completed", "failed", "cancelled"})
 
 
+APPROVAL_STATUS = "approval"
+"""Where `Run.status` says what a run asks people: `question`, `approvers`, `details`, `expires_at` (RFC 3339);
+None once it is answered. Of several at once it is the first, which is the one `approve` answers."""
+
+PROGRESS_STATUS = "progress"
+"""Where `Run.status` says how far a step has come: `step`, `progress`, `total`, `message`."""
+
+
 @dataclass(frozen=True, slots=True)
 class Retry:
     """How often a step is tried and how long is waited between: exponential, with full jitter."""
