@@ -7,6 +7,9 @@ from typing import Protocol
 
 from quantum_suite.core.events import Event, EventFilter, Fence, Position
 
+INBOX_SIZE = 10_000
+"""Newest events a consumer's inbox remembers: many batches, so more than is ever delivered again."""
+
 
 class Projection(Protocol):
     """Something derived from events that keeps its own checkpoint beside what it derived (in one transaction).
@@ -58,6 +61,9 @@ class ParkedEvent:
     position: Position
     event_id: str
     event_type: str
+    stream: str
+    version: int
+    """With `stream`, where it is read from again."""
     problem: str
     attempts: int
     parked_at: datetime
