@@ -76,7 +76,8 @@ class PostgresProgressStore:
         async with self._database.connection() as db:
             found = await db.execute(
                 "SELECT consumer, position, event_id, event_type, stream, version, problem, attempts, parked_at"
-                " FROM parked WHERE %(consumer)s::text IS NULL OR consumer = %(consumer)s ORDER BY number LIMIT %(limit)s",
+                " FROM parked WHERE %(consumer)s::text IS NULL OR consumer = %(consumer)s"
+                " ORDER BY number LIMIT %(limit)s",
                 {"consumer": consumer, "limit": limit},
             )
             return [ParkedEvent(*row) for row in await found.fetchall()]

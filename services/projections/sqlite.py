@@ -131,7 +131,7 @@ class SqliteProgressStore:
                 " FROM parked WHERE :consumer IS NULL OR consumer = :consumer ORDER BY number LIMIT :limit",
                 {"consumer": consumer, "limit": limit},
             )
-            return [ParkedEvent(*row[:8], datetime.fromisoformat(row[8])) for row in rows]
+            return [ParkedEvent(*(*row[:8], datetime.fromisoformat(row[8]))) for row in rows]
 
         return await self._database.read(work)
 
