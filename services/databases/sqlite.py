@@ -6,6 +6,7 @@ WAL with `synchronous=FULL`: what was committed survives a crash of the machine.
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,7 @@ from quantum_suite.core.errors import ConfigurationError, Damaged, SuiteError, U
 T = TypeVar("T")
 
 BUSY_SECONDS = 30.0
+_BUSY_PAUSE_SECONDS = 0.005
 _DAMAGE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 
 
@@ -82,9 +84,13 @@ class SqliteDatabase:
         connection = sqlite3.connect(
             self.path, timeout=self._busy_seconds, isolation_level=None, check_same_thread=False
         )
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=FULL")
-        connection.execute("PRAGMA foreign_keys=ON")
+        try:
+            self._switch_to_wal(connection)
+            connection.execute("PRAGMA synchronous=FULL")
+            connection.execute("PRAGMA foreign_keys=ON")
+        except BaseException:
+            connection.close()
+            raise
         return connection
 
     def close(self) -> None:
@@ -106,6 +112,18 @@ class SqliteDatabase:
                 raise
             self._writer = connection
         return self._writer
+
+    def _switch_to_wal(self, connection: sqlite3.Connection) -> None:
+        """Have a new file use WAL. SQLite does not wait for others who do so at the same moment: it is done here."""
+        deadline = time.monotonic() + self._busy_seconds
+        while True:
+            try:
+                connection.execute("PRAGMA journal_mode=WAL")
+                return
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                    raise
+                time.sleep(_BUSY_PAUSE_SECONDS)
 
     def _migrate(self, connection: sqlite3.Connection) -> None:
         (version,) = connection.execute("PRAGMA user_version").fetchone()
