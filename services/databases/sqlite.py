@@ -114,7 +114,7 @@ class SqliteDatabase:
         return self._writer
 
     def _switch_to_wal(self, connection: sqlite3.Connection) -> None:
-        """Have a new file use WAL. SQLite does not wait for others who do so at the same moment: it is done here."""
+        """Have a new file use WAL. SQLite does not wait for others that do so at the same moment; this does."""
         deadline = time.monotonic() + self._busy_seconds
         while True:
             try:
