@@ -7,7 +7,11 @@ down_revision = "0003"
 branch_labels = None
 depends_on = None
 
-STATEMENTS: tuple[str, ...] = ()
+STATEMENTS: tuple[str, ...] = (
+    "CREATE TABLE subject_keys (id text PRIMARY KEY, subject text NOT NULL UNIQUE, wrapped bytea NOT NULL)",
+    "CREATE TABLE subject_erasures (count bigint NOT NULL)",
+    "INSERT INTO subject_erasures (count) VALUES (0)",
+)
 
 
 def upgrade() -> None:
