@@ -95,6 +95,10 @@ class ProgressStore(Protocol):
         """Return what is parked, oldest first."""
         ...
 
+    async def find_parked(self, consumer: str, position: Position) -> ParkedEvent | None:
+        """Return one parked event, if it is still parked."""
+        ...
+
     async def unpark(self, consumer: str, position: Position) -> None:
         """Take an event off the list: it was dealt with, or somebody decided to leave it."""
         ...

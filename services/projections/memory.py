@@ -61,6 +61,10 @@ class MemoryProgressStore:
         ]
         return sorted(chosen, key=lambda parked: parked.parked_at)[:limit]
 
+    async def find_parked(self, consumer: str, position: Position) -> ParkedEvent | None:
+        """Return one parked event."""
+        return self._consumers[consumer].parked.get(position)
+
     async def unpark(self, consumer: str, position: Position) -> None:
         """Take an event off the list."""
         self._consumers[consumer].parked.pop(position, None)

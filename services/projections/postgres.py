@@ -28,6 +28,10 @@ ON CONFLICT (consumer, position) DO UPDATE SET
     problem = excluded.problem, attempts = parked.attempts + excluded.attempts
 """
 
+_PARKED = """
+SELECT consumer, position, event_id, event_type, stream, version, problem, attempts, parked_at FROM parked
+"""
+
 
 class PostgresProgressStore:
     """Shared by all processes that use the database."""
@@ -75,12 +79,18 @@ class PostgresProgressStore:
         """Return what is parked, oldest first."""
         async with self._database.connection() as db:
             found = await db.execute(
-                "SELECT consumer, position, event_id, event_type, stream, version, problem, attempts, parked_at"
-                " FROM parked WHERE %(consumer)s::text IS NULL OR consumer = %(consumer)s"
+                f"{_PARKED} WHERE %(consumer)s::text IS NULL OR consumer = %(consumer)s"
                 " ORDER BY number LIMIT %(limit)s",
                 {"consumer": consumer, "limit": limit},
             )
             return [ParkedEvent(*row) for row in await found.fetchall()]
+
+    async def find_parked(self, consumer: str, position: Position) -> ParkedEvent | None:
+        """Return one parked event."""
+        async with self._database.connection() as db:
+            found = await db.execute(f"{_PARKED} WHERE consumer = %s AND position = %s", (consumer, position))
+            row = await found.fetchone()
+        return ParkedEvent(*row) if row else None
 
     async def unpark(self, consumer: str, position: Position) -> None:
         """Take an event off the list."""

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from quantum_suite.core.events import Fence, Position
 from quantum_suite.services.databases.fences import SQLITE_FENCES, check_sqlite_fence
@@ -50,6 +50,10 @@ INSERT INTO parked (consumer, position, event_id, event_type, stream, version, p
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (consumer, position) DO UPDATE SET
     problem = excluded.problem, attempts = parked.attempts + excluded.attempts
+"""
+
+_PARKED = """
+SELECT consumer, position, event_id, event_type, stream, version, problem, attempts, parked_at FROM parked
 """
 
 
@@ -127,11 +131,19 @@ class SqliteProgressStore:
 
         def work(db: sqlite3.Connection) -> list[ParkedEvent]:
             rows = db.execute(
-                "SELECT consumer, position, event_id, event_type, stream, version, problem, attempts, parked_at"
-                " FROM parked WHERE :consumer IS NULL OR consumer = :consumer ORDER BY number LIMIT :limit",
+                f"{_PARKED} WHERE :consumer IS NULL OR consumer = :consumer ORDER BY number LIMIT :limit",
                 {"consumer": consumer, "limit": limit},
             )
-            return [ParkedEvent(*(*row[:8], datetime.fromisoformat(row[8]))) for row in rows]
+            return [_parked(row) for row in rows]
+
+        return await self._database.read(work)
+
+    async def find_parked(self, consumer: str, position: Position) -> ParkedEvent | None:
+        """Return one parked event."""
+
+        def work(db: sqlite3.Connection) -> ParkedEvent | None:
+            row = db.execute(f"{_PARKED} WHERE consumer = ? AND position = ?", (consumer, position)).fetchone()
+            return _parked(row) if row else None
 
         return await self._database.read(work)
 
@@ -153,3 +165,7 @@ class SqliteProgressStore:
             db.execute("DELETE FROM parked WHERE consumer = ?", (consumer,))
 
         await self._database.write(work)
+
+
+def _parked(row: tuple[Any, ...]) -> ParkedEvent:
+    return ParkedEvent(*(*row[:8], datetime.fromisoformat(row[8])))

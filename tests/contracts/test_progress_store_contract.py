@@ -121,6 +121,8 @@ async def test_parking_again_counts_an_attempt_and_keeps_the_place(store: Progre
     await store.park(a_parked("p2", minutes=1), FENCE)
     await store.park(a_parked("p1", minutes=9), FENCE)
     first, second = await store.parked("mail")
+    assert await store.find_parked("mail", Position("p1")) == first
+    assert await store.find_parked("other", Position("p1")) is None
     assert (first.position, first.attempts, first.parked_at) == ("p1", 2, NOON)
     assert (second.position, second.attempts) == ("p2", 1)
 
