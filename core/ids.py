@@ -4,17 +4,12 @@ import secrets
 import time
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford base 32: no i, l, o, u
-
-
-def _base32(value: int, length: int) -> str:
-    digits = []
-    for _ in range(length):
-        digits.append(_ALPHABET[value & 31])
-        value >>= 5
-    return "".join(reversed(digits))
+_PAIRS = tuple(first + second for first in _ALPHABET for second in _ALPHABET)
+_SHIFTS = tuple(range(120, -1, -10))  # 128 bits as 13 pairs of digits: every event has an id, so its cost counts
 
 
 def new_id(prefix: str) -> str:
     """Return `<prefix>_<26 characters>`: 48 bits of milliseconds, then 80 random bits (the ULID layout)."""
     milliseconds = time.time_ns() // 1_000_000
-    return f"{prefix}_{_base32((milliseconds << 80) | secrets.randbits(80), 26)}"
+    value = (milliseconds << 80) | secrets.randbits(80)
+    return f"{prefix}_{''.join([_PAIRS[(value >> shift) & 1023] for shift in _SHIFTS])}"

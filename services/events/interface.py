@@ -13,6 +13,9 @@ ANY_VERSION = -1
 MAX_BATCH = 1000
 """Most events one `append` takes and one `read` returns."""
 
+MAX_BATCH_BYTES = 16 * 1024 * 1024
+"""Most payload one `append` takes. A `read` ends early rather than return much more than that."""
+
 MAX_EVENT_BYTES = 256 * 1024
 """Largest payload, personal part included, as JSON. What is longer is an object, and the event links to it."""
 
@@ -55,8 +58,9 @@ class EventStore(Protocol):
     has passed a position nothing ever appears before it. Several processes may use one store. Cancelling `append`
     leaves it open whether the events were stored; appending them again (the same ids) settles it.
 
-    Every method raises `Unavailable` while the database is away or the disk is full (nothing is stored then), and
-    `Damaged` when stored bytes do not decrypt.
+    Every method raises `Unavailable` while the database is away or the disk is full, and `Damaged` when stored
+    bytes do not decrypt. Nothing is stored by an append that raises, with one exception: a database server that is
+    lost while it commits leaves that open, as cancelling does.
     """
 
     async def append(
@@ -66,17 +70,21 @@ class EventStore(Protocol):
 
         Repeating an append whose events are already there, with the same ids at the expected place, changes
         nothing and returns what is stored (with `ANY_VERSION` the ids are looked for at the stream's end).
+        Appending no events checks nothing and returns none.
 
         Raises Conflict when the stream is at another version, Fenced when a higher token of the fence's name was
-        seen, and CallerError for an unregistered type, too many or too large events, or a stream name that is not
-        `<module>.<aggregate>/<id>`.
+        seen, CallerError for an unregistered type, too many or too large events, or a stream name that is not
+        `<module>.<aggregate>/<id>`, and ConfigurationError for personal data in a store without subjects' keys.
         """
         ...
 
     async def read(
         self, after: Position | None = None, where: EventFilter | None = None, *, limit: int = MAX_BATCH
     ) -> list[Event]:
-        """Return up to `limit` events after a position (None: from the beginning), in order."""
+        """Return up to `limit` events after a position (None: from the beginning), in order.
+
+        Fewer than `limit` do not say that there are no more; none does.
+        """
         ...
 
     async def read_stream(self, stream: str, after_version: int = 0, *, limit: int = MAX_BATCH) -> list[Event]:
@@ -106,11 +114,14 @@ class EventStore(Protocol):
         ...
 
     async def count(self, after: Position | None = None) -> int:
-        """Return how many events there are after a position; what lag is measured by."""
+        """Return how many readable events there are after a position; what lag is measured by."""
         ...
 
     async def save_snapshot(self, snapshot: Snapshot) -> None:
-        """Keep a snapshot in place of an older one of the stream. Losing it loses nothing."""
+        """Keep a snapshot in place of an older one of the stream. Losing it loses nothing.
+
+        It holds nothing personal; should it all the same, `erase` throws every snapshot away.
+        """
         ...
 
     async def snapshot(self, stream: str, schema: int) -> Snapshot | None:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 from quantum_suite.core.errors import CallerError, Damaged
-from quantum_suite.core.events import Event, EventData, stored_type, type_and_version
+from quantum_suite.core.events import Event, EventData, type_and_version
 
 Data = TypeVar("Data", bound=EventData)
 Upcaster = Callable[[Mapping[str, Any]], Mapping[str, Any]]
@@ -17,6 +17,7 @@ class EventRegistry:
     def __init__(self, types: Iterable[type[EventData]] = ()) -> None:
         self._types: dict[str, type[EventData]] = {}
         self._upcasters: dict[tuple[str, int], Upcaster] = {}
+        self._stored: dict[type[EventData], str] = {}
         for one in types:
             self.register(one)
 
@@ -33,6 +34,7 @@ class EventRegistry:
         if given.keys() != set(range(1, version)):
             raise ValueError(f"{name} is at version {version}: it needs upcasters from 1 to {version - 1}.")
         self._types[name] = data
+        self._stored[data] = f"{name}.v{version}"
         for older, upcaster in given.items():
             self._upcasters[(name, older)] = upcaster
 
@@ -42,13 +44,14 @@ class EventRegistry:
 
     def check(self, data: EventData) -> str:
         """Return the name `data` is stored under; raises CallerError for a type that is not registered."""
-        if self._types.get(data.event_type) is not type(data):
+        stored = self._stored.get(type(data))
+        if stored is None:
             raise CallerError(
                 f"The event type {data.event_type} is not registered.",
                 "Register its class with the event registry when the suite is put together.",
                 argument="events",
             )
-        return stored_type(data)
+        return stored
 
     def upcast(self, stored: str, payload: Mapping[str, Any]) -> Mapping[str, Any]:
         """Bring a payload to the newest version known here.
