@@ -91,10 +91,10 @@ class NatsConnection:
 
         async def went_away() -> None:
             if not client.is_closed:
-                logger.warning("NATS at %s went away; waiting for it.", self.address)
+                logger.info("NATS at %s went away; waiting for it.", self.address)
 
         async def came_back() -> None:
-            logger.warning("NATS at %s is back.", self.address)
+            logger.info("NATS at %s is back.", self.address)
 
         async def failed(error: Exception) -> None:
             trouble[0] = _words(error)
