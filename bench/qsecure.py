@@ -25,7 +25,10 @@ from pathlib import Path, PurePosixPath
 import anyio
 
 from quantum_suite.core.principals import LOCAL
+from quantum_suite.core.scan_events import SCAN_EVENTS
 from quantum_suite.core.scans import SCANNERS, ScanRecord, ScanRequest
+from quantum_suite.services.events.memory import MemoryEventStore
+from quantum_suite.services.events.registry import EventRegistry
 from quantum_suite.services.scans.interface import FindingQuery
 from quantum_suite.services.scans.memory import MemoryScanStore
 from quantum_suite.tools.qsecure.engines.ruff_security import RuffSecurityEngine
@@ -94,7 +97,9 @@ async def scan(benchmark: Path) -> tuple[ScanRecord, dict[str, dict[str, set[int
     store = MemoryScanStore()
     with tempfile.TemporaryDirectory() as scratch:
         engines = (TrivyEngine(rules, Path(scratch, "trivy")), RuffSecurityEngine(rules))
-        scanner = RepositoryScanner(engines, store, Path(scratch, "work"))
+        scanner = RepositoryScanner(
+            engines, store, Path(scratch, "work"), MemoryEventStore(EventRegistry(SCAN_EVENTS))
+        )
 
         async def silent(done: int, total: int, message: str) -> None:
             """Say nothing: the run is timed."""

@@ -8,6 +8,7 @@ from typing import Any
 from mcp.server.mcpserver import MCPServer
 
 from quantum_suite.core.engines import EngineStatus
+from quantum_suite.services.events.interface import EventStore
 from quantum_suite.services.workspaces import Workspaces
 
 
@@ -22,6 +23,8 @@ class Services:
     data_dir: Path
     """Where the module may keep state, in a folder named after it."""
     workspaces: Workspaces
+    events: EventStore
+    """Where the module says what happened."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,14 +15,13 @@ import pytest
 from mcp import Client
 from mcp_types import TextContent
 from planted.repositories import Planted, plant
+from reference.services import event_log, services
 
 from quantum_suite.core.principals import LOCAL
 from quantum_suite.core.scans import SCANNERS, ScanRequest
-from quantum_suite.servers.module import Services
 from quantum_suite.servers.qsecure import build
 from quantum_suite.services.scans.interface import FindingQuery
 from quantum_suite.services.scans.sqlite import SqliteScanStore
-from quantum_suite.services.workspaces import Workspaces
 from quantum_suite.tools.qsecure.engines.ruff_security import RuffSecurityEngine
 from quantum_suite.tools.qsecure.engines.trivy import TrivyEngine
 from quantum_suite.tools.qsecure.look_up_rules import RuleBook
@@ -42,7 +41,7 @@ def planted(tmp_path: Path) -> Planted:
 def a_scanner(data: Path, part_files: int) -> tuple[RepositoryScanner, SqliteScanStore]:
     store, rules = SqliteScanStore(data), RuleBook()
     engines = (TrivyEngine(rules, data / "trivy"), RuffSecurityEngine(rules))
-    return RepositoryScanner(engines, store, data / "work", ScanLimits(part_files=part_files)), store
+    return RepositoryScanner(engines, store, data / "work", event_log(), ScanLimits(part_files=part_files)), store
 
 
 def engines_running(below: int) -> list[psutil.Process]:
@@ -80,7 +79,7 @@ async def test_everything_planted_is_found_and_no_secret_shows_anywhere(
 ) -> None:
     caplog.set_level("DEBUG")
     data = tmp_path / "data"
-    module = build(Services(data, Workspaces((planted.root,))))
+    module = build(services(data, planted.root))
     shown: list[str] = []
     async with Client(module.server) as client:
         answer, text = await scanned(client)
@@ -129,7 +128,7 @@ async def test_everything_planted_is_found_and_no_secret_shows_anywhere(
 
 
 async def test_both_eras_get_the_same_findings(tmp_path: Path, planted: Planted) -> None:
-    module = build(Services(tmp_path / "data", Workspaces((planted.root,))))
+    module = build(services(tmp_path / "data", planted.root))
     async with Client(module.server, mode="auto") as modern, Client(module.server, mode="legacy") as handshake:
         first, _ = await scanned(modern, paths=["src", "deploy.env"])
         second, _ = await scanned(handshake, paths=["src", "deploy.env"])
@@ -138,7 +137,7 @@ async def test_both_eras_get_the_same_findings(tmp_path: Path, planted: Planted)
 
 
 async def test_fingerprints_survive_edits_around_what_they_name(tmp_path: Path, planted: Planted) -> None:
-    module = build(Services(tmp_path / "data", Workspaces((planted.root,))))
+    module = build(services(tmp_path / "data", planted.root))
     source = planted.root / "src" / "app.py"
     async with Client(module.server) as client:
         before, _ = await scanned(client, paths=["src"])
@@ -158,7 +157,7 @@ async def test_odd_names_and_broken_text_neither_stop_a_scan_nor_get_lost(
     (planted.root / "latin.py").write_bytes("# -*- coding: latin-1 -*-\nx = 'é'; eval(x)\n".encode("latin-1"))
     (planted.root / "-option.py").write_text("eval(x)\r\n")
     (planted.root / "empty.py").write_text("")
-    module = build(Services(tmp_path / "data", Workspaces((planted.root,))))
+    module = build(services(tmp_path / "data", planted.root))
     async with Client(module.server) as client:
         answer, _ = await scanned(client)
         listed = await client.call_tool("list_findings", {"scan": answer["scan"], "rule": "S307"})

@@ -14,10 +14,13 @@ import anyio.to_thread
 
 from quantum_suite.core.engines import EngineStatus
 from quantum_suite.core.errors import CallerError, NotFound
+from quantum_suite.core.events import EventData, NewEvent
 from quantum_suite.core.findings import Finding
 from quantum_suite.core.ids import new_id
 from quantum_suite.core.principals import Principal
+from quantum_suite.core.scan_events import ScanCompleted, ScanResumed, ScanStarted, scan_stream
 from quantum_suite.core.scans import SCANNERS, EngineRun, NotAssessed, ScanRecord, ScanRequest
+from quantum_suite.services.events.interface import ANY_VERSION, EventStore
 from quantum_suite.services.scans.interface import (
     AssessedFile,
     ScanPart,
@@ -55,6 +58,8 @@ class RepositoryScanner:
     store: ScanStore
     work_dir: Path
     """Where parts are staged; emptied after each. Only this user can read it."""
+    events: EventStore
+    """Told of each scan's start, resumption and end, before the scan's own record says so."""
     limits: ScanLimits = field(default_factory=ScanLimits)
 
     async def scan(
@@ -83,6 +88,7 @@ class RepositoryScanner:
                     "engines": tuple(EngineRun(name=e.name, version=statuses[e.name].version) for e in ready),
                 }
             )
+            await self._tell_begun(record, resume is not None, len(todo))
             await self.store.update(record)
             async with self._staging_area(record.id) as area:
                 await self._scan_parts(record, selection, todo, ready, area, progress)
@@ -260,8 +266,20 @@ class RepositoryScanner:
                 ),
             }
         )
+        await self._tell(finished, _completed(finished))
         await self.store.update(finished)
         return finished
+
+    async def _tell_begun(self, record: ScanRecord, resumed: bool, files_left: int) -> None:
+        if resumed:
+            await self._tell(record, ScanResumed(scan=record.id, files_left=files_left))
+            return
+        asked = record.request
+        started = ScanStarted(scan=record.id, root=asked.root, scanners=asked.scanners, files=record.files_total)
+        await self._tell(record, started)
+
+    async def _tell(self, record: ScanRecord, data: EventData) -> None:
+        await self.events.append(scan_stream(record.id), ANY_VERSION, [NewEvent(data, principal=record.owner)])
 
     def _missing(self, request: ScanRequest, statuses: Mapping[str, EngineStatus]) -> list[NotAssessed]:
         """Name what nobody looked for because an engine cannot be used."""
@@ -274,6 +292,20 @@ class RepositoryScanner:
             for engine in self.engines
             if not (status := statuses[engine.name]).available and not engine.scanners.isdisjoint(request.scanners)
         ]
+
+
+def _completed(record: ScanRecord) -> ScanCompleted:
+    finished_at = record.finished_at or record.started_at
+    return ScanCompleted(
+        scan=record.id,
+        root=record.request.root,
+        counts=record.counts,
+        suppressed=record.suppressed,
+        files=record.files_done,
+        engines=tuple(run.name for run in record.engines),
+        not_assessed=len(record.not_assessed),
+        seconds=round((finished_at - record.started_at).total_seconds(), 3),
+    )
 
 
 @dataclass(frozen=True, slots=True)

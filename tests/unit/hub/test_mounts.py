@@ -5,14 +5,13 @@ from typing import Any
 
 import pytest
 from mcp.server.mcpserver import MCPServer
+from reference.services import services
 
 from quantum_suite.core.errors import ConfigurationError
 from quantum_suite.hub.config import UpstreamConfig
 from quantum_suite.hub.mounts import Extra, Mounts
 from quantum_suite.hub.settings import Limits
 from quantum_suite.hub.upstreams.inprocess import InProcessConnector
-from quantum_suite.servers.module import Services
-from quantum_suite.services.workspaces import Workspaces
 
 
 def install(site: Path, monkeypatch: pytest.MonkeyPatch, name: str, code: str) -> None:
@@ -27,7 +26,7 @@ def install(site: Path, monkeypatch: pytest.MonkeyPatch, name: str, code: str) -
 
 
 def mounts(home: Path, *extra: Extra) -> Mounts:
-    return Mounts(Services(home, Workspaces(())), Limits(), extra)
+    return Mounts(services(home), Limits(), extra)
 
 
 def entry(name: str, **more: Any) -> UpstreamConfig:

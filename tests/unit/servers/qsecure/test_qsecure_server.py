@@ -12,11 +12,11 @@ from mcp import Client
 from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.shared.exceptions import MCPError
 from mcp_types import CallToolResult, PromptReference, ResourceLink, ResourceTemplateReference, TextContent
+from reference.services import services
 
 from quantum_suite.core.principals import Caller, Principal, Role
-from quantum_suite.servers.module import Module, Services
+from quantum_suite.servers.module import Module
 from quantum_suite.servers.qsecure import build
-from quantum_suite.services.workspaces import Workspaces
 
 pytestmark = pytest.mark.anyio
 
@@ -34,7 +34,7 @@ def repo(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def module(tmp_path: Path, repo: Path) -> Module:
-    return build(Services(tmp_path / "data", Workspaces((repo,))))
+    return build(services(tmp_path / "data", repo))
 
 
 @pytest.fixture
@@ -342,7 +342,7 @@ async def test_handshake_clients_are_answered_the_same(module: Module) -> None:
 
 
 async def test_building_starts_nothing_and_writes_nothing(tmp_path: Path) -> None:
-    module = build(Services(tmp_path / "data", Workspaces((tmp_path,))))
+    module = build(services(tmp_path / "data", tmp_path))
     assert [status.name for status in module.engines()] == ["trivy", "ruff"]
     assert all(status.available for status in module.engines())
     assert not (tmp_path / "data").exists()

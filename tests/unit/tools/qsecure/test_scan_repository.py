@@ -5,6 +5,7 @@ from pathlib import Path
 
 import anyio
 import pytest
+from reference.services import event_log
 
 from quantum_suite.core.errors import CallerError, EngineError, NotFound
 from quantum_suite.core.findings import Confidence, Region, Severity
@@ -63,8 +64,9 @@ class Bench:
         self.store = MemoryScanStore()
         self.progress: list[tuple[int, int]] = []
         self.on_progress: Callable[[int], None] = lambda done: None
+        self.events = event_log()
         limits = ScanLimits(part_files=part_files, engine_extra_runs=extra_runs)
-        self.scanner = RepositoryScanner(engines, self.store, self.work, limits)
+        self.scanner = RepositoryScanner(engines, self.store, self.work, self.events, limits)
 
     def write(self, *names: str) -> None:
         for name in names:
@@ -345,3 +347,22 @@ async def test_latest_passes_over_scans_that_were_interrupted(tmp_path: Path) ->
     finished, interrupted = await bench.scan(), await bench.scan()
     await bench.store.update(interrupted.model_copy(update={"state": "running"}))
     assert await scan_id_of(bench.store, "latest", LOCAL) == finished.id
+
+
+async def test_a_scans_life_is_in_the_log_under_its_owners_name(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, MemoryEngine("one", frozenset({"secrets"})))
+    bench.write("a.py", "b.py")
+
+    record = await bench.scan()
+    (tmp_path / "repo" / "c.py").write_text("# new\n")
+    await bench.scan(resume=record.id)
+
+    told = await bench.events.read_stream(f"qsecure.scan/{record.id}")
+    assert [event.type for event in told] == [
+        "qsecure.scan.started.v1",
+        "qsecure.scan.completed.v1",
+        "qsecure.scan.resumed.v1",
+        "qsecure.scan.completed.v1",
+    ]
+    assert {event.principal for event in told} == {LOCAL.id}
+    assert told[1].data["files"] == 2
