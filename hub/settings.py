@@ -54,6 +54,29 @@ class HubSettings(BaseModel):
     allowed_hosts: tuple[str, ...] = Field(default=(), description="Host names accepted besides loopback's.")
     allowed_origins: tuple[str, ...] = Field(default=(), description="Web origins accepted besides loopback's.")
     log_level: str = Field(default="info", description="debug, info, warning or error.")
+    database: str = Field(
+        default="sqlite",
+        description="Where events, runs and leases are kept: sqlite (below data_dir) or postgresql://...",
+    )
+    bus: str = Field(default="inprocess", description="What carries events: inprocess or nats://host:port.")
+    cache: str = Field(
+        default="sqlite",
+        description="What caches and rate limits share: memory, sqlite (below data_dir) or valkey://host:port/0.",
+    )
+    objects: str | None = Field(
+        default=None, description="Where reports and artefacts are kept: file:///dir or s3://bucket/prefix."
+    )
+    leases: str | None = Field(
+        default=None, description="What elects one worker among many: nats://host:port; the database when unset."
+    )
+    encryption_keys: str | None = Field(
+        default=None,
+        description="Where the keys of data at rest come from: file:///path, keyring://service or "
+        "vault+https://host:port/mount/path.",
+    )
+    notifications: Path | None = Field(
+        default=None, description="The file that says who is told of what; none is read when unset."
+    )
     otlp_endpoint: str | None = Field(default=None, description="OTLP/HTTP endpoint for traces; off when unset.")
     limits: Limits = Field(default_factory=Limits, description="Bounds on clients and upstreams.")
 
