@@ -9,10 +9,12 @@ import anyio
 from quantum_suite.core.engines import EngineStatus
 from quantum_suite.core.errors import SuiteError
 from quantum_suite.core.principals import Principal
+from quantum_suite.core.scan_events import SCAN_EVENTS
 from quantum_suite.hub.about import Knowledge, build_about
 from quantum_suite.hub.access.authenticator import Authenticator
 from quantum_suite.hub.access.authoriser import Authoriser
 from quantum_suite.hub.access.key_verifier import KeyVerifier
+from quantum_suite.hub.access.owners import Owners
 from quantum_suite.hub.access.sqlite_keys import SqliteKeyStore
 from quantum_suite.hub.call import Call, Credentials, Handler, Json, Session, Stage
 from quantum_suite.hub.config import Config, read_config, user_config_path
@@ -31,19 +33,28 @@ from quantum_suite.hub.pipeline.chain import fold
 from quantum_suite.hub.pipeline.deadline import DeadlineStage
 from quantum_suite.hub.pipeline.errors import as_rpc_error, translate_errors
 from quantum_suite.hub.pipeline.observe import ObserveStage
+from quantum_suite.hub.pipeline.owner import OwnerStage
 from quantum_suite.hub.pipeline.rate_limit import RateLimitStage
 from quantum_suite.hub.pipeline.resolve import ResolveStage
+from quantum_suite.hub.pipeline.task import TaskStage
 from quantum_suite.hub.registry import Registry
 from quantum_suite.hub.router import Router, session_key
 from quantum_suite.hub.settings import HubSettings
 from quantum_suite.hub.status import ConfigStatus, UpstreamStatus
 from quantum_suite.hub.subscriptions import Subscriptions
+from quantum_suite.hub.tasks.opening import Tasks
+from quantum_suite.hub.tasks.policy import TaskPolicy
 from quantum_suite.hub.tracing import open_tracer, trace_stage
 from quantum_suite.hub.translation.parking import ParkingLot
+from quantum_suite.hub.upstreams.host import Host
 from quantum_suite.hub.watch import ConfigWatch, content_of, policies_in, watch_policies
 from quantum_suite.servers.module import Services
 from quantum_suite.services.audit.interface import AuditLog
 from quantum_suite.services.audit.jsonl import JsonlAuditLog
+from quantum_suite.services.events.memory import MemoryEventStore
+from quantum_suite.services.events.registry import EventRegistry
+from quantum_suite.services.workflows.interface import Workflows
+from quantum_suite.services.workflows.memory import MemoryWorkflows
 from quantum_suite.services.workspaces import Workspaces
 
 logger = logging.getLogger(__name__)
@@ -128,6 +139,7 @@ def _stages(
     router: Router,
     authoriser: Authoriser,
     cache: CacheStage,
+    task: TaskStage,
 ) -> list[Stage]:
     """Return what every call passes before it is routed, outermost first."""
     return [
@@ -141,12 +153,13 @@ def _stages(
         ApprovalStage(authoriser),
         cache,
         AcceptStage(audit_log),
+        task,
         DeadlineStage(settings.limits.call_deadline_seconds),
     ]
 
 
 @asynccontextmanager
-async def open_hub(
+async def open_hub(  # noqa: PLR0915 - the one place where everything is put together
     settings: HubSettings,
     *,
     only: str | None = None,
@@ -162,7 +175,9 @@ async def open_hub(
     path = settings.config if settings.config is not None else user_config_path()
     content = content_of(path)
     config = read_config(path) if settings.config is not None or path.exists() else None
-    services = Services(settings.data_dir, Workspaces(settings.workspaces))
+    services = Services(
+        settings.data_dir, Workspaces(settings.workspaces), MemoryEventStore(EventRegistry(SCAN_EVENTS))
+    )
     mounts = Mounts(services, settings.limits, extra)
     policies = policies_in(settings.data_dir / "policies")
     authoriser = Authoriser(settings.data_dir / "policies")
@@ -189,11 +204,27 @@ async def open_hub(
             target = registry.catalogue.resource(uri)
             return target is not None and authoriser.sees(principal, target)
 
-        following = Following(subscriptions, readable, tasks, authenticator.authenticate)
+        async def open_workflows(opened: AsyncExitStack) -> Workflows:
+            return await opened.enter_async_context(MemoryWorkflows([handed_over.definition]))
+
+        workflows = Host(open_workflows)
+        stack.push_async_callback(workflows.aclose, settings.limits.drain_seconds)
+        handed_over = Tasks(workflows.open, TaskPolicy(), tasks)
+        following = Following(subscriptions, readable, tasks, authenticator.authenticate, handed_over.news)
         lists = Lists(authoriser.sees)
-        router = Router(registry, lists, following, parking)
+        router = Router(registry, lists, following, parking, handed_over.methods)
         metrics = Metrics(registry.statuses)
-        stages = _stages(settings, metrics, audit_log, authenticator, router, authoriser, cache)
+        task = handed_over.work_through(
+            [
+                AuditStage(audit_log),
+                translate_errors,
+                OwnerStage(Owners(keys)),
+                ResolveStage(router),
+                AuthoriseStage(authoriser),
+            ],
+            router,
+        )
+        stages = _stages(settings, metrics, audit_log, authenticator, router, authoriser, cache, task)
         if settings.otlp_endpoint is not None:
             tracer = await stack.enter_async_context(open_tracer(settings.otlp_endpoint))
             stages.insert(0, trace_stage(tracer))

@@ -104,6 +104,12 @@ class Call:
     """What the call's name resolved to in the catalogue; None for methods the hub answers itself."""
     headers: dict[str, str] = field(default_factory=dict)
     """`mcp-param-*` request headers of an HTTP call, lower-case names."""
+    takes_task: bool = False
+    """Whether the server may answer with a task of its own: somebody above will follow it."""
+    server_task: Json | None = None
+    """The server's task to follow, made by this same call earlier, instead of making the call."""
+    question_seconds: float | None = None
+    """How long a question of a server stays open; None for the usual time."""
 
 
 Handler = Callable[[Call], Awaitable[Json]]

@@ -18,7 +18,8 @@ from mcp.shared.uri_template import UriTemplate
 from quantum_suite.hub.call import Json
 from quantum_suite.hub.offer import Offer
 from quantum_suite.hub.subscriptions import ListKind
-from quantum_suite.hub.target import Target
+from quantum_suite.hub.target import LongRunning, Target
+from quantum_suite.hub.tasks.extension import ASKS_FIRST, IDEMPOTENCY_KEY, LONG_RUNNING
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,8 @@ class Claim:
     """False while the upstream is away: its names stay its own, but are not listed."""
     own: bool = False
     """Whether it runs in this process: what its templates describe nobody else can claim, listed or not."""
+    long_running: frozenset[str] = frozenset()
+    """Its tools, by its own names, that the configuration calls long-running."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +117,8 @@ def build_catalogue(claims: Sequence[Claim], previous: Catalogue | None = None) 
     resources: dict[str, Entry] = {}
     templates: dict[str, TemplateEntry] = {}
     for claim, name, shown in _granted(claims, "tools", before.tools, refused):
-        tools[name] = Entry({**shown, "name": name}, _tool_target(name, claim.upstream, shown), claim.present)
+        target = _tool_target(name, claim, shown)
+        tools[name] = Entry(_tool_shown(name, shown, target), target, claim.present)
     for claim, name, shown in _granted(claims, "prompts", before.prompts, refused):
         target = Target("prompt", name, claim.upstream, shown["name"], read_only=True)
         prompts[name] = Entry({**shown, "name": name}, target, claim.present)
@@ -181,19 +185,45 @@ def _parsed(template: str) -> UriTemplate | None:
         return None  # listed as the upstream gave it, but no URI can be recognised by it
 
 
-def _tool_target(name: str, upstream: str, shown: Json) -> Target:
+def _tool_target(name: str, claim: Claim, shown: Json) -> Target:
     """Resolve the annotations' defaults (MCP schema, ToolAnnotations): not read-only, and then destructive."""
-    hints = shown.get("annotations")
-    hints = hints if isinstance(hints, dict) else {}
+    hints = _object(shown.get("annotations"))
+    meta = _object(shown.get("_meta"))
     read_only = hints.get("readOnlyHint") is True
+    support = _object(shown.get("execution")).get("taskSupport")
     return Target(
         "tool",
         name,
-        upstream,
+        claim.upstream,
         shown["name"],
         read_only=read_only,
         destructive=not read_only and hints.get("destructiveHint") is not False,
         idempotent=read_only or hints.get("idempotentHint") is True,
         input_schema=shown["inputSchema"],
         mirrors_params=b'"x-mcp-header"' in orjson.dumps(shown["inputSchema"]),
+        long_running=_long_running(meta, support, configured=shown["name"] in claim.long_running),
+        asks_first=meta.get(ASKS_FIRST) is True,
+        takes_idempotency_key=meta.get(IDEMPOTENCY_KEY) is True,
+        task_support=support if support in ("optional", "required") else None,
     )
+
+
+def _long_running(meta: Json, support: object, *, configured: bool) -> LongRunning:
+    """Say how a tool is marked. A server's `required` binds the hub, which can wait for clients; a tool's own
+    does not want to be waited for."""
+    marked = meta.get(LONG_RUNNING)
+    if marked == "required":
+        return "required"
+    return "optional" if marked is True or configured or support in ("optional", "required") else "no"
+
+
+def _tool_shown(name: str, shown: Json, target: Target) -> Json:
+    """Return the tool as lists show it: `execution` says what the hub does, whatever its server does."""
+    kept = {key: value for key, value in shown.items() if key != "execution"}
+    if target.long_running == "no":
+        return {**kept, "name": name}
+    return {**kept, "name": name, "execution": {"taskSupport": target.long_running}}
+
+
+def _object(value: object) -> Json:
+    return value if isinstance(value, dict) else {}

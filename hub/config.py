@@ -56,6 +56,9 @@ class UpstreamConfig(BaseModel):
         description="Headers by principal id (kind http). A principal without any is not let through unless "
         "`headers` are shared.",
     )
+    long_running: tuple[str, ...] = Field(
+        default=(), description="Its tools, by its own names, that run as tasks where the client takes one."
+    )
     problem: str | None = Field(default=None, description="Why it cannot be used as configured.")
     source: str = Field(description="File and line that declare it.")
 
@@ -112,6 +115,7 @@ class EntryOptions(BaseModel):
     maxChildren: int = Field(default=4, ge=1, le=64)  # noqa: N815 - the file's own spelling
     idleSeconds: float = Field(default=300, gt=0)  # noqa: N815 - the file's own spelling
     credentials: dict[str, dict[str, str]] = Field(default_factory=dict)
+    longRunning: list[str] = Field(default_factory=list)  # noqa: N815 - the file's own spelling
 
 
 def user_config_path() -> Path:
@@ -219,6 +223,7 @@ def _upstream(
         deadline_seconds=options.deadlineSeconds,
         max_children=options.maxChildren,
         idle_seconds=options.idleSeconds,
+        long_running=tuple(options.longRunning),
         problem=f"{source}: {problem}" if problem else None,
         source=source,
         **values,

@@ -27,6 +27,7 @@ from quantum_suite.hub.subscriptions import (
     ListKind,
     Subscriptions,
 )
+from quantum_suite.hub.tasks.news import TaskNews
 
 _AT_ONCE = 25
 
@@ -38,9 +39,15 @@ class Following:
     """Ties clients to `Subscriptions` for as long as they follow."""
 
     def __init__(
-        self, subscriptions: Subscriptions, readable: Readable, tasks: TaskGroup, authenticate: Authenticate
+        self,
+        subscriptions: Subscriptions,
+        readable: Readable,
+        tasks: TaskGroup,
+        authenticate: Authenticate,
+        news: TaskNews,
     ) -> None:
-        """`authenticate` is asked again and again whether who listens still may."""
+        """`authenticate` is asked again and again whether who listens still may; `news` knows of tasks."""
+        self._news = news
         self._authenticate = authenticate
         self._subscriptions = subscriptions
         self._readable = readable
@@ -60,6 +67,7 @@ class Following:
         Raises Unauthenticated when the key of the one who listens is revoked or expires meanwhile.
         """
         kinds, uris = await self._filter(call)
+        task_ids = await self._news.agreed(call)
         tag = {META_SUBSCRIPTION_ID: call.request_id}
 
         async def deliver(method: str, params: Json) -> None:
@@ -68,6 +76,8 @@ class Following:
         agreed: Json = {f"{kind}ListChanged": True for kind in LIST_KINDS if kind in kinds}
         if uris:
             agreed["resourceSubscriptions"] = sorted(uris)
+        if task_ids:
+            agreed["taskIds"] = task_ids
         listener = Listener(_of(call), kinds, uris, deliver)
         await deliver("notifications/subscriptions/acknowledged", {"notifications": agreed})
         refused = False
@@ -81,6 +91,7 @@ class Following:
         with self._subscriptions.add(listener):
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(listener.run)
+                tasks.start_soon(self._news.tell, _of(call), task_ids, deliver)
                 tasks.start_soon(end_when_refused, tasks.cancel_scope)
                 await self._ended.wait()
                 tasks.cancel_scope.cancel()
@@ -128,6 +139,7 @@ class Following:
 
     def session_closed(self, session: Session) -> None:
         """Stop telling the session."""
+        self._news.session_closed(session)
         kept = self._sessions.pop(session.id, None)
         if kept is not None:
             kept[1].cancel()

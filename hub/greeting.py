@@ -12,6 +12,7 @@ from quantum_suite.hub.call import (
     RpcError,
 )
 from quantum_suite.hub.envelope import HUB_INFO, HUB_META
+from quantum_suite.hub.tasks.extension import EXTENSION, HANDSHAKE_REVISION
 from quantum_suite.hub.upstream import Upstream
 
 _INSTRUCTIONS = (
@@ -20,18 +21,15 @@ _INSTRUCTIONS = (
     "follow their links for the long form."
 )
 _MAX_INSTRUCTIONS = 600
-_NOT_RELAYED = "io.modelcontextprotocol/tasks"  # its methods need state the hub does not hold for others
+_TASKS: Json = {"list": {}, "cancel": {}, "requests": {"tools": {"call": {}}}}  # the form of 2025-11-25
 
 
 def discover(upstreams: Sequence[Upstream]) -> Json:
     """Return the `server/discover` result."""
-    capabilities = _capabilities()
-    if extensions := _extensions(upstreams):
-        capabilities["extensions"] = extensions
     return {
         "resultType": "complete",
         "supportedVersions": [*MODERN_VERSIONS, *reversed(HANDSHAKE_VERSIONS)],
-        "capabilities": capabilities,
+        "capabilities": {**_capabilities(), "extensions": _extensions(upstreams)},
         "instructions": _instructions(upstreams),
         "ttlMs": 60_000,
         "cacheScope": "private",
@@ -44,9 +42,11 @@ def initialize(call: Call, upstreams: Sequence[Upstream]) -> Json:
     asked = call.params.get("protocolVersion")
     if not isinstance(asked, str):
         raise RpcError(INVALID_PARAMS, "initialize needs protocolVersion, a string such as '2025-11-25'.")
+    version = asked if asked in HANDSHAKE_VERSIONS else LATEST_HANDSHAKE
+    tasks = {"tasks": _TASKS} if version == HANDSHAKE_REVISION else {}
     return {
-        "protocolVersion": asked if asked in HANDSHAKE_VERSIONS else LATEST_HANDSHAKE,
-        "capabilities": {**_capabilities(), "logging": {}},
+        "protocolVersion": version,
+        "capabilities": {**_capabilities(), "logging": {}, **tasks},
         "serverInfo": HUB_INFO,
         "instructions": _instructions(upstreams),
     }
@@ -62,12 +62,11 @@ def _capabilities() -> Json:
 
 
 def _extensions(upstreams: Sequence[Upstream]) -> Json:
-    merged: Json = {}
+    merged: Json = {EXTENSION: {}}  # the hub's own, whatever servers behind it do
     for upstream in upstreams:
         offered = upstream.hello.capabilities.get("extensions") if upstream.hello else None
         for name, settings in offered.items() if isinstance(offered, dict) else ():
-            if name != _NOT_RELAYED:
-                merged.setdefault(name, settings)
+            merged.setdefault(name, settings)
     return merged
 
 

@@ -13,6 +13,7 @@ from quantum_suite.hub.call import INVALID_PARAMS, Call, Json, RpcError
 from quantum_suite.hub.catalogue import Catalogue, Entry, TemplateEntry
 from quantum_suite.hub.envelope import HUB_META
 from quantum_suite.hub.target import Target
+from quantum_suite.hub.tasks.extension import HANDSHAKE_REVISION
 
 ListMethod = Literal["tools/list", "prompts/list", "resources/list", "resources/templates/list"]
 
@@ -116,8 +117,11 @@ def _after(visible: list[tuple[str, Json]], cursor: object) -> int:
 
 
 def _for_era(shown: Json, call: Call) -> Json:
-    """Before 2026-07-28 an output schema had to describe an object."""
+    """Before 2026-07-28 an output schema had to describe an object; only 2025-11-25 has `execution`."""
     schema = shown.get("outputSchema")
+    left_out = set()
     if call.era == "handshake" and isinstance(schema, dict) and schema.get("type") != "object":
-        return {key: value for key, value in shown.items() if key != "outputSchema"}
-    return shown
+        left_out.add("outputSchema")
+    if "execution" in shown and call.protocol_version != HANDSHAKE_REVISION:
+        left_out.add("execution")
+    return {key: value for key, value in shown.items() if key not in left_out} if left_out else shown

@@ -212,7 +212,14 @@ class Registry:
     def _rebuild(self) -> None:
         before = self.catalogue
         claims = [
-            Claim(u.name, u.config.prefix, u.standing.offer, u.standing.present, own=u.config.kind == "module")
+            Claim(
+                u.name,
+                u.config.prefix,
+                u.standing.offer,
+                u.standing.present,
+                own=u.config.kind == "module",
+                long_running=frozenset(u.config.long_running),
+            )
             for u in self.upstreams()
             if not u.config.disabled
         ]

@@ -3,6 +3,7 @@
 The last handler of the pipeline: by the time a call comes here it is authenticated and allowed.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import anyio
@@ -11,12 +12,12 @@ import orjson
 from quantum_suite.core.principals import Caller, Principal
 from quantum_suite.hub import greeting
 from quantum_suite.hub.call import (
-    HEADER_MISMATCH,
     INTERNAL_ERROR,
     INVALID_PARAMS,
     LEGACY_RESOURCE_NOT_FOUND,
     METHOD_NOT_FOUND,
     Call,
+    Era,
     Handler,
     Json,
     Peer,
@@ -27,14 +28,17 @@ from quantum_suite.hub.envelope import handshake_params, modern_params
 from quantum_suite.hub.following import Following
 from quantum_suite.hub.links import Links
 from quantum_suite.hub.lists import Lists
+from quantum_suite.hub.param_checks import checked_headers
 from quantum_suite.hub.registry import Registry
 from quantum_suite.hub.target import Target
+from quantum_suite.hub.tasks.extension import asks_for_tasks, without_tasks
 from quantum_suite.hub.translation.answering import answer_inputs
 from quantum_suite.hub.translation.parking import ParkingLot
 from quantum_suite.hub.translation.results import error_for, to_handshake, to_modern
+from quantum_suite.hub.translation.server_tasks import made_task
 from quantum_suite.hub.upstream import Upstream
 from quantum_suite.hub.upstreams.interface import LinkKey
-from quantum_suite.hub.wire.param_headers import check_param_headers, param_headers
+from quantum_suite.hub.way import Way
 
 _LOG_LEVELS = ("debug", "info", "notice", "warning", "error", "critical", "alert", "emergency")
 _QUESTIONS = frozenset({"elicitation", "sampling", "roots"})
@@ -46,7 +50,15 @@ STARTING_SECONDS = 10.0
 class Router:
     """Routes calls by what the catalogue says."""
 
-    def __init__(self, registry: Registry, lists: Lists, following: Following, parking: ParkingLot) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        lists: Lists,
+        following: Following,
+        parking: ParkingLot,
+        tasks: Mapping[str, Handler] | None = None,
+    ) -> None:
+        """`tasks` answers the methods of tasks, by their names."""
         self._registry = registry
         self._lists = lists
         self._following = following
@@ -68,6 +80,7 @@ class Router:
             "resources/subscribe": following.subscribe,
             "resources/unsubscribe": following.unsubscribe,
             "subscriptions/listen": following.listen,
+            **(tasks or {}),
         }
 
     # -- what names stand for ---------------------------------------------------------------------------------
@@ -155,10 +168,7 @@ class Router:
         name = _required(call.params, "name")
         if call.target is None:
             raise RpcError(INVALID_PARAMS, f"Unknown tool: {name}")
-        arguments = call.params.get("arguments")
-        if arguments is not None and not isinstance(arguments, dict):
-            raise RpcError(INVALID_PARAMS, "arguments must be an object.")
-        headers = _tool_headers(call, call.target, arguments or {})
+        headers = checked_headers(call, call.target)
         result = await self._forward(
             call, call.target, {**call.params, "name": call.target.upstream_name}, headers
         )
@@ -215,58 +225,98 @@ class Router:
     async def _from_modern(
         self, call: Call, target: Target, upstream: Upstream, params: Json, headers: dict[str, str] | None
     ) -> Json:
-        principal = _principal(call)
-        caller = Caller(principal, call.id)
         if await upstream.speaks("modern"):
-            key = LinkKey("modern", upstream.identity(principal.id))
-            return await upstream.request(
-                key, call.method, params, call.peer, repeatable=_repeatable(target), caller=caller, headers=headers
-            )
-        key = LinkKey("handshake", principal.id, _canonical(call.client_capabilities))
+            return await self._modern_to_modern(call, target, upstream, params, headers)
+        way = self._way(call, target, upstream, "handshake", headers)
 
         async def start(peer: Peer) -> Json:
-            return await upstream.request(
-                key, call.method, handshake_params(params), peer, repeatable=_repeatable(target), caller=caller
-            )
+            if call.server_task is not None:
+                return await way.follow(call.server_task, peer, ours=False)
+            return await way.carry_handshake(handshake_params(params), peer)
 
         asks = bool(_QUESTIONS & call.client_capabilities.keys())
         result = await (self._parking.carry(call, start) if asks else start(call.peer))
-        if result.get("resultType") == "input_required":
+        if result.get("resultType") in ("input_required", "task"):
             return result
         return to_modern(call.method, result, upstream.hello.server_info if upstream.hello else {})
+
+    async def _modern_to_modern(
+        self, call: Call, target: Target, upstream: Upstream, params: Json, headers: dict[str, str] | None
+    ) -> Json:
+        way = self._way(call, target, upstream, "modern", headers)
+
+        async def follow(peer: Peer) -> Json:
+            return await way.follow(call.server_task or {}, peer, ours=False)
+
+        async def wait(peer: Peer) -> Json:
+            return await way.wait_modern(params, peer)
+
+        if call.server_task is not None:
+            return await self._parking.carry(call, follow)
+        if self._parking.holds(params.get("requestState")):
+            return await self._parking.carry(call, wait)
+        try:
+            result = await way.send(params, call.peer)
+        except RpcError as error:
+            if call.takes_task or not asks_for_tasks(error):
+                raise
+            return await self._parking.carry(call, wait)
+        return made_task(result) or result if call.takes_task else result
 
     async def _from_handshake(
         self, call: Call, target: Target, upstream: Upstream, params: Json, headers: dict[str, str] | None
     ) -> Json:
-        principal = _principal(call)
-        caller = Caller(principal, call.id)
         if await upstream.speaks("handshake"):
-            key = LinkKey("handshake", principal.id, _canonical(call.client_capabilities))
+            way = self._way(call, target, upstream, "handshake", headers)
             if call.session is not None and call.session.log_level is not None:
-                await upstream.set_log_level(key, call.session.log_level)
-            return await upstream.request(
-                key, call.method, params, call.peer, repeatable=_repeatable(target), caller=caller
-            )
-        key = LinkKey("modern", upstream.identity(principal.id))
+                await upstream.set_log_level(way.key, call.session.log_level)
+            return await way.carry_handshake(params, call.peer)
+        way = self._way(call, target, upstream, "modern", headers)
+        enveloped = modern_params(call, params)
 
         async def send(attempt: Json) -> Json:
-            return await upstream.request(
-                key,
-                call.method,
-                attempt,
-                call.peer,
-                repeatable=_repeatable(target),
-                caller=caller,
-                headers=headers,
-            )
+            return await way.send(attempt, call.peer)
 
-        return to_handshake(await answer_inputs(send, modern_params(call, params), call.peer))
+        try:
+            result = await answer_inputs(send, enveloped, call.peer)
+        except RpcError as error:
+            if not asks_for_tasks(error):
+                raise
+            result = await way.wait_modern(enveloped, call.peer)
+        return to_handshake(result)
+
+    def _way(
+        self, call: Call, target: Target, upstream: Upstream, era: Era, headers: dict[str, str] | None
+    ) -> Way:
+        principal = _principal(call)
+        key = (
+            LinkKey("modern", upstream.identity(principal.id))
+            if era == "modern"
+            else LinkKey("handshake", principal.id, _canonical(without_tasks(call.client_capabilities)))
+        )
+        return Way(upstream, key, call, target, Caller(principal, call.id), headers)
+
+    async def let_go(self, call: Call, target: Target, server_task: Json | None) -> None:
+        """Cancel what a call left open: what is parked under its `requestState`, and a task its server made."""
+        self._parking.drop(call.params.get("requestState"))
+        upstream = self._registry.get(target.upstream)
+        if server_task is not None and upstream is not None:
+            era: Era = "modern" if await upstream.speaks("modern") else "handshake"
+            await self._way(call, target, upstream, era, None).server_task(server_task).cancel(call.peer)
 
 
 _HANDSHAKE_ONLY = frozenset(
-    {"initialize", "ping", "logging/setLevel", "resources/subscribe", "resources/unsubscribe"}
+    {
+        "initialize",
+        "ping",
+        "logging/setLevel",
+        "resources/subscribe",
+        "resources/unsubscribe",
+        "tasks/result",
+        "tasks/list",
+    }
 )
-_MODERN_ONLY = frozenset({"server/discover", "subscriptions/listen"})
+_MODERN_ONLY = frozenset({"server/discover", "subscriptions/listen", "tasks/update"})
 
 
 def session_key(session: Session) -> LinkKey:
@@ -278,22 +328,6 @@ def missing_resource(call: Call, uri: str) -> RpcError:
     """Return the error for a resource nobody offers, with the code of the call's era."""
     code = INVALID_PARAMS if call.era == "modern" else LEGACY_RESOURCE_NOT_FOUND
     return RpcError(code, f"Resource not found: {uri}", {"uri": uri})
-
-
-def _tool_headers(call: Call, target: Target, arguments: Json) -> dict[str, str] | None:
-    """Check the call's `Mcp-Param-*` headers, and return those the upstream needs (2026-07-28, custom headers)."""
-    schema = target.input_schema
-    if not target.mirrors_params or schema is None:
-        return None
-    if call.era == "modern" and call.credentials.transport == "http":
-        problem = check_param_headers(schema, arguments, call.headers)
-        if problem is not None:
-            raise RpcError(HEADER_MISMATCH, problem)
-    return param_headers(schema, arguments)
-
-
-def _repeatable(target: Target) -> bool:
-    return target.read_only or target.idempotent
 
 
 def _canonical(capabilities: Json) -> str:

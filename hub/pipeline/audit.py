@@ -54,7 +54,7 @@ class AuditStage:
         except BaseException:
             self._record_cancelled(call, started)
             raise
-        self._record(call, started, _outcome(call, result))
+        self._record(call, started, _outcome(call, result), _task_id(call, result))
         return result
 
     def _record(self, call: Call, started: float, outcome: str, reason: str | None = None) -> None:
@@ -75,6 +75,20 @@ class AuditStage:
 def _outcome(call: Call, result: Json) -> str:
     if result.get("resultType") == "input_required":
         return "input_required"
+    if _task_id(call, result) is not None:
+        return "task"
     if call.method == "tools/call" and result.get("isError") is True:
         return "tool_error"
     return "ok"
+
+
+def _task_id(call: Call, result: Json) -> str | None:
+    """Return the id of the task that a tool call was answered with, in the form of either era."""
+    if call.method != "tools/call":
+        return None
+    if result.get("resultType") == "task":
+        task_id = result.get("taskId")
+    else:
+        task = result.get("task") if "content" not in result else None
+        task_id = task.get("taskId") if isinstance(task, dict) else None
+    return task_id if isinstance(task_id, str) else None

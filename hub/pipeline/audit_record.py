@@ -78,7 +78,8 @@ def _clean(text: str) -> str:
 
 def _asked_for(call: Call) -> Any:
     """What the client named, known or not."""
-    return call.params.get("uri") if call.method.startswith("resources/") else call.params.get("name")
+    family = call.method.partition("/")[0]
+    return call.params.get({"resources": "uri", "tasks": "taskId"}.get(family, "name"))
 
 
 def _trace_id(traceparent: Any) -> str | None:

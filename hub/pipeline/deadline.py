@@ -4,8 +4,8 @@ import anyio
 
 from quantum_suite.hub.call import REQUEST_TIMEOUT, Call, Handler, Json, RpcError
 
-_UNBOUNDED = frozenset({"subscriptions/listen"})
-"""Methods whose answer is a stream that lasts as long as the client listens."""
+_UNBOUNDED = frozenset({"subscriptions/listen", "tasks/result"})
+"""Methods whose answer lasts as long as the client listens, or waits for its task."""
 
 
 class DeadlineStage:

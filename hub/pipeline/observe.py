@@ -25,6 +25,11 @@ _NAMED = frozenset(
         "completion/complete",
         "logging/setLevel",
         "subscriptions/listen",
+        "tasks/get",
+        "tasks/update",
+        "tasks/cancel",
+        "tasks/result",
+        "tasks/list",
     }
 )
 

@@ -55,6 +55,7 @@ class _Parked:
     """Set when there is a question, a result or an error."""
     resumed: anyio.Event = field(default_factory=anyio.Event)
     """Set when a client came back for it."""
+    question_seconds: float | None = None
     asked: int = 0
 
     async def notify(self, method: str, params: Json) -> None:
@@ -121,10 +122,21 @@ class ParkingLot:
             return parked.result
         return self._park(parked)
 
+    def holds(self, state: object) -> bool:
+        """Whether a call is parked under this state."""
+        return isinstance(state, str) and state in self._waiting
+
+    def drop(self, state: object) -> None:
+        """Cancel the call parked under this state, if there is one."""
+        if isinstance(state, str) and (parked := self._waiting.pop(state, None)) is not None:
+            parked.resumed.set()
+            parked.scope.cancel()
+
     def _start(self, call: Call, start: Start) -> _Parked:
         if self._tasks is None:
             raise RuntimeError("The parking lot is not open.")
         parked = _Parked(_owner(call), _fingerprint(call), call.client_capabilities, call.peer)
+        parked.question_seconds = call.question_seconds
         self._tasks.start_soon(self._run, parked, start)
         return parked
 
@@ -173,7 +185,8 @@ class ParkingLot:
         return parked
 
     async def _expire(self, token: str, parked: _Parked) -> None:
-        with anyio.move_on_after(self._expiry_seconds):
+        seconds = self._expiry_seconds if parked.question_seconds is None else parked.question_seconds
+        with anyio.move_on_after(seconds):
             await parked.resumed.wait()
             return
         if self._waiting.pop(token, None) is not None:  # it may be resumed in the moment it expires

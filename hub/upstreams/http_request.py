@@ -31,7 +31,14 @@ _OURS = frozenset(
         "upgrade",
     }
 )
-_NAMED_BY = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
+_NAMED_BY = {
+    "tools/call": "name",
+    "prompts/get": "name",
+    "resources/read": "uri",
+    "tasks/get": "taskId",
+    "tasks/update": "taskId",
+    "tasks/cancel": "taskId",
+}
 
 
 def configured_headers(headers: Mapping[str, str]) -> bytes:

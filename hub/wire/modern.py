@@ -46,7 +46,14 @@ from quantum_suite.hub.wire.param_headers import PREFIX, decode_header_value
 from quantum_suite.hub.wire.rejection import shutting_down
 
 LISTEN = "subscriptions/listen"
-_NAMED_BY = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
+_NAMED_BY = {
+    "tools/call": "name",
+    "prompts/get": "name",
+    "resources/read": "uri",
+    "tasks/get": "taskId",
+    "tasks/update": "taskId",
+    "tasks/cancel": "taskId",
+}
 _PREFIX = PREFIX.encode()
 
 

@@ -47,6 +47,7 @@ def add_tools(server: MCPServer[Any], scanner: RepositoryScanner, workspaces: Wo
         "silence there is not a clean bill. Then use list_findings for more and explain_finding for one. An "
         "interrupted scan is continued with resume.",
         annotations=_READS,
+        meta={"quantum/longRunning": True},
     )
     async def scan_repository(
         path: Annotated[str, Field(description="Directory or file to scan, absolute or below the workspace.")],

@@ -29,9 +29,10 @@ class AuditRecord:
     arguments_sha256: str
     """Hex SHA-256 of the canonical JSON of the parameters; equal for every round of one call."""
     outcome: str
-    """`accepted`, `ok`, `tool_error`, `input_required`, `refused`, `cancelled` or `error:<code>`."""
+    """`accepted`, `ok`, `tool_error`, `input_required`, `task`, `refused`, `cancelled` or `error:<code>`. After
+    `task`, another record with the same `call_id` says how the task's work ended."""
     reason: str | None
-    """For `refused`: which rule said no (`unauthenticated`, `hidden`, `rate_limited`, ...)."""
+    """For `refused`: which rule said no (`unauthenticated`, `hidden`, `rate_limited`, ...). For `task`: its id."""
     duration_ms: float | None
     """None for `accepted`."""
     era: str
