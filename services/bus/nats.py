@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 ACK_SECONDS = 30.0
-_STORED_SECONDS = 5.0
 _IDENTIFIER = "Nats-Msg-Id"
 _AFTER = "Nats-Expected-Last-Msg-Id"
 
@@ -51,11 +50,11 @@ class NatsBus:
         client, stream = await self._jetstream()
         pending: list[asyncio.Future[PubAck]] = []
         try:
-            with anyio.fail_after(_STORED_SECONDS):
+            with anyio.fail_after(self._connection.answer_seconds):
                 for message, before in zip(messages, [None, *messages], strict=False):
                     pending.append(await self._send(client, stream, message, before))
             for stored in pending:
-                with anyio.fail_after(_STORED_SECONDS):
+                with anyio.fail_after(self._connection.answer_seconds):
                     await stored
         except SuiteError:
             raise

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _CONNECT_SECONDS = 5.0
-_ANSWER_SECONDS = 5.0
+ANSWER_SECONDS = 5.0
 _RETRY_SECONDS = 0.25
 _PING_SECONDS = 10
 _CLOSE_SECONDS = 2.0
@@ -29,9 +29,12 @@ INSTALL = 'pip install "quantum-suite[nats]"'
 class NatsConnection:
     """A client that comes back for ever. Belongs to the event loop that opened it."""
 
-    def __init__(self, servers: list[str], options: Mapping[str, Any]) -> None:
+    def __init__(
+        self, servers: list[str], options: Mapping[str, Any], *, answer_seconds: float = ANSWER_SECONDS
+    ) -> None:
         self._servers = servers
         self._options = options
+        self.answer_seconds = answer_seconds
         self._client: Client | None = None
         self._opening = anyio.Lock()
 
@@ -65,9 +68,9 @@ class NatsConnection:
 
         client = await self.client()
         try:
-            with anyio.fail_after(_ANSWER_SECONDS):
+            with anyio.fail_after(self.answer_seconds):
                 reply = await client.request(
-                    subject, body, timeout=_ANSWER_SECONDS, headers=dict(headers) if headers else None
+                    subject, body, timeout=self.answer_seconds, headers=dict(headers) if headers else None
                 )
         except (errors.Error, OSError, TimeoutError) as error:
             raise self.away(_words(error)) from error
@@ -126,16 +129,19 @@ class NatsConnection:
 
 
 @asynccontextmanager
-async def open_nats(url: str, *, environment: Mapping[str, str] = os.environ) -> AsyncIterator[NatsConnection]:
+async def open_nats(
+    url: str, *, environment: Mapping[str, str] = os.environ, answer_seconds: float = ANSWER_SECONDS
+) -> AsyncIterator[NatsConnection]:
     """Open `nats://...`, or `tls://...`; several servers of one cluster are parted by commas.
 
     Credentials come in the URL (`user:password@`, `token@`) or in the file named by NATS_CREDS; a CA of one's own
-    in NATS_CA. Raises Unavailable when the broker cannot be reached, ConfigurationError when the client is not
-    installed or a file cannot be read.
+    in NATS_CA. A broker that does not answer for `answer_seconds` counts as away. Raises Unavailable when it
+    cannot be reached, ConfigurationError when the client is not installed or a file cannot be read.
     """
     if find_spec("nats") is None:
         raise ConfigurationError("The bus is NATS, but its client is not installed.", INSTALL)
-    connection = NatsConnection([server.strip() for server in url.split(",")], _options(environment))
+    servers = [server.strip() for server in url.split(",")]
+    connection = NatsConnection(servers, _options(environment), answer_seconds=answer_seconds)
     await connection.client()
     try:
         yield connection

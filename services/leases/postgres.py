@@ -16,7 +16,7 @@ from quantum_suite.services.databases.postgres import PostgresDatabase
 from quantum_suite.services.leases.interface import Lease
 from quantum_suite.services.leases.terms import check_terms
 
-_ANSWER_SECONDS = 5.0
+ANSWER_SECONDS = 5.0
 
 _END = "clock_timestamp() + make_interval(secs => {ttl})"
 _TIME_AS_TOKEN = "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint"  # noqa: S105  # SQL, no secret
@@ -44,8 +44,9 @@ _HOLDERS = "SELECT name, holder FROM leases WHERE starts_with(name, %(prefix)s) 
 class PostgresLeaseStore:
     """Keeps leases in the table `leases`. A row stays after its lease: it holds the last token of the name."""
 
-    def __init__(self, database: PostgresDatabase) -> None:
+    def __init__(self, database: PostgresDatabase, *, answer_seconds: float = ANSWER_SECONDS) -> None:
         self._database = database
+        self._answer_seconds = answer_seconds
 
     async def acquire(self, name: str, holder: str, ttl_seconds: float) -> Lease | None:
         check_terms(name, holder, ttl_seconds)
@@ -75,10 +76,10 @@ class PostgresLeaseStore:
     async def _connection(self) -> AsyncIterator[AsyncConnection[Any]]:
         """Lend a connection, for as long as a server that lives needs: one that hangs counts as away."""
         try:
-            with anyio.fail_after(_ANSWER_SECONDS):
+            with anyio.fail_after(self._answer_seconds):
                 async with self._database.connection() as connection:
                     yield connection
         except TimeoutError as error:
             raise Unavailable(
-                f"PostgreSQL did not answer within {_ANSWER_SECONDS:g} seconds.", "See to its load."
+                f"PostgreSQL did not answer within {self._answer_seconds:g} seconds.", "See to its load."
             ) from error
