@@ -1,0 +1,1 @@
+"""Workflow definitions that users keep."""
