@@ -63,7 +63,7 @@ def encode(registry: EventRegistry, stream: str, expected_version: int, events: 
 
     What comes back was read from the bytes that are stored, so nothing is stored that cannot be read.
     """
-    if not _STREAM.fullmatch(stream):
+    if not is_stream(stream):
         raise CallerError(
             f"{stream[:100]!r} names no stream.",
             "A stream is <module>.<aggregate>/<id>, such as qsecure.scan/scan_01: letters, digits and ._:@+~=/-",
@@ -85,6 +85,11 @@ def encode(registry: EventRegistry, stream: str, expected_version: int, events: 
             argument="events",
         )
     return drafts
+
+
+def is_stream(name: str) -> bool:
+    """Whether there can be a stream of that name."""
+    return _STREAM.fullmatch(name) is not None
 
 
 def subjects_of(drafts: Iterable[Draft]) -> set[str]:

@@ -110,3 +110,12 @@ def conflict(request: Request, state: StreamState) -> Conflict:
         "Read what was appended meanwhile, and decide again.",
         argument="expected_version",
     )
+
+
+def copied(error: Exception) -> Exception:
+    """Return an error of one's own for each of many who get it: raised, each gathers a traceback of its own."""
+    if not isinstance(error, SuiteError) or type(error).__init__ is not SuiteError.__init__:
+        return error
+    copy = type(error)(error.message, error.hint)
+    copy.__cause__ = error.__cause__
+    return copy

@@ -4,12 +4,15 @@ import orjson
 from pydantic_core import from_json
 
 from quantum_suite.core.errors import CallerError, Damaged
+from quantum_suite.services.events.encoding import is_stream
 from quantum_suite.services.events.interface import Snapshot
 from quantum_suite.services.events.sealing import EventCipher
 
 
 async def seal_snapshot(snapshot: Snapshot, cipher: EventCipher) -> bytes:
     """Return the state as it is stored; raises CallerError when it is not JSON."""
+    if not is_stream(snapshot.stream):
+        raise CallerError(f"{snapshot.stream[:100]!r} names no stream.", argument="snapshot")
     try:
         plain = orjson.dumps(snapshot.state)
     except TypeError as error:

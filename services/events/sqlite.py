@@ -13,7 +13,7 @@ import anyio.to_thread
 from quantum_suite.core.errors import SuiteError
 from quantum_suite.core.events import Event, EventFilter, Fence, NewEvent, Position
 from quantum_suite.services.databases.sqlite import BUSY_SECONDS, SqliteDatabase
-from quantum_suite.services.events.encoding import Row, appended, as_stored, decode, encode, subjects_of
+from quantum_suite.services.events.encoding import Row, appended, as_stored, decode, encode, is_stream, subjects_of
 from quantum_suite.services.events.interface import MAX_BATCH, MAX_BATCH_BYTES, Snapshot, StoredEvent
 from quantum_suite.services.events.news import News
 from quantum_suite.services.events.planning import Repeated, Request
@@ -98,6 +98,8 @@ class SqliteEventStore:
             after = page.scanned
 
     async def read_stream(self, stream: str, after_version: int = 0, *, limit: int = MAX_BATCH) -> list[Event]:
+        if not is_stream(stream):
+            return []
         values = {
             "stream": stream,
             "version": version_after(after_version),
@@ -143,6 +145,8 @@ class SqliteEventStore:
         )
 
     async def snapshot(self, stream: str, schema: int) -> Snapshot | None:
+        if not is_stream(stream):
+            return None
         row = await self._database.read(
             lambda connection: connection.execute(
                 "SELECT version, state FROM snapshots WHERE stream = ? AND schema = ?", (stream, schema)
@@ -167,6 +171,8 @@ def _page(
 ) -> tuple[list[Row], int, bool]:
     """Return wanted rows after a number, up to where it was looked, and whether there is more beyond."""
     end = max(_last(connection), first)
+    if where is not None and where.stream is not None and not is_stream(where.stream):
+        return [], end, False
     types = _types(connection, where) if where is not None and where.types else None
     if types == "[]":
         return [], end, False

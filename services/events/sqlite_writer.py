@@ -25,6 +25,7 @@ from quantum_suite.services.events.planning import (
     Verdict,
     Written,
     compared,
+    copied,
     decide,
     place,
 )
@@ -151,7 +152,7 @@ class GroupCommitWriter:
             batch = self._database.write_now(lambda connection: self._write(connection, waiting))
         except Exception as error:
             self._known = _Known()
-            return [(one, _copy(error)) for one in waiting]
+            return [(one, copied(error)) for one in waiting]
         for state in batch.touched:
             state.touched = False
         if batch.later:
@@ -276,15 +277,6 @@ def _new_type(connection: sqlite3.Connection, known: _Known, name: str) -> int:
     (number,) = connection.execute("INSERT INTO types (name) VALUES (?) RETURNING number", (name,)).fetchone()
     known.types[name] = number
     return int(number)
-
-
-def _copy(error: Exception) -> Exception:
-    """Return an error of one's own for each of many who get it."""
-    if type(error).__init__ is not SuiteError.__init__ or not isinstance(error, SuiteError):
-        return error
-    copy = type(error)(error.message, error.hint)
-    copy.__cause__ = error.__cause__
-    return copy
 
 
 def _answer(outcomes: "list[tuple[_Waiting, Outcome | Exception]]") -> None:
