@@ -7,7 +7,14 @@ down_revision = "0004"
 branch_labels = None
 depends_on = None
 
-STATEMENTS: tuple[str, ...] = ()
+STATEMENTS: tuple[str, ...] = (
+    "CREATE TABLE audit_records (number bigint PRIMARY KEY, record bytea NOT NULL, hash bytea NOT NULL)",
+    """
+    CREATE TABLE audit_checkpoints (
+        number bigint PRIMARY KEY, position text NOT NULL, hash text NOT NULL, time text NOT NULL,
+        key_id text NOT NULL, previous text NOT NULL, signature text NOT NULL)
+    """,
+)
 
 
 def upgrade() -> None:
