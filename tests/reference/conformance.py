@@ -36,6 +36,7 @@ class ScenarioResult:
 
     scenario: str
     passed: int
+    skipped: int
     problems: tuple[str, ...]
     """One line for each check that failed or warned: its id, and what was expected."""
 
@@ -70,6 +71,20 @@ async def scored_scenarios(revision: str) -> tuple[str, ...]:
     return names
 
 
+async def task_scenarios() -> tuple[str, ...]:
+    """Return the server scenarios of the tasks extension, which no revision scores."""
+    text = await _node(await install_suite(), "list", "--server")
+    return tuple(line.split()[1] for line in text.splitlines() if line.startswith("  - tasks-"))
+
+
+async def run_scenario(url: str, scenario: str, output: Path) -> ScenarioResult:
+    """Run one server scenario against `url`; raises SuiteFailed when the suite itself broke."""
+    script = await install_suite()
+    with anyio.fail_after(RUN_SECONDS):
+        await _node(script, "server", "--url", url, "--scenario", scenario, "-o", str(output), ok=(0, 1))
+    return next(_read(path) for path in output.glob(f"server-{scenario}-*/checks.json"))
+
+
 async def run_suite(url: str, revision: str, output: Path) -> dict[str, ScenarioResult]:
     """Run what `revision` requires of a server against `url` and return the results by scenario.
 
@@ -92,7 +107,8 @@ def _read(path: Path) -> ScenarioResult:
         for check in checks
         if check["status"] in ("FAILURE", "WARNING")
     )
-    return ScenarioResult(scenario, sum(check["status"] == "SUCCESS" for check in checks), problems)
+    statuses = [check["status"] for check in checks]
+    return ScenarioResult(scenario, statuses.count("SUCCESS"), statuses.count("SKIPPED"), problems)
 
 
 async def _node(script: Path, *arguments: str, cwd: Path | None = None, ok: tuple[int, ...] = (0,)) -> str:

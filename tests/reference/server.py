@@ -46,6 +46,7 @@ if __name__ == "__main__":
 
 from reference.asking import register_asking
 from reference.launch import run
+from reference.tasking import register_tasking
 
 STEP_SECONDS = 0.05
 """Between two notifications of one call, so that a client sees them arrive one by one."""
@@ -105,6 +106,7 @@ def build() -> MCPServer[Any]:
     _register_resources(server)
     _register_prompts(server)
     register_asking(server)
+    register_tasking(server)
     return server
 
 
