@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_CONNECT_SECONDS = 5.0
+CONNECT_SECONDS = 5.0
 ANSWER_SECONDS = 5.0
 _RETRY_SECONDS = 0.25
 _PING_SECONDS = 10
@@ -30,11 +30,17 @@ class NatsConnection:
     """A client that comes back for ever. Belongs to the event loop that opened it."""
 
     def __init__(
-        self, servers: list[str], options: Mapping[str, Any], *, answer_seconds: float = ANSWER_SECONDS
+        self,
+        servers: list[str],
+        options: Mapping[str, Any],
+        *,
+        answer_seconds: float = ANSWER_SECONDS,
+        connect_seconds: float = CONNECT_SECONDS,
     ) -> None:
         self._servers = servers
         self._options = options
         self.answer_seconds = answer_seconds
+        self._connect_seconds = connect_seconds
         self._client: Client | None = None
         self._opening = anyio.Lock()
 
@@ -105,7 +111,7 @@ class NatsConnection:
 
         connected = False
         try:
-            with anyio.move_on_after(_CONNECT_SECONDS):
+            with anyio.move_on_after(self._connect_seconds):
                 await client.connect(
                     self._servers,
                     name="quantum-suite",
@@ -130,7 +136,11 @@ class NatsConnection:
 
 @asynccontextmanager
 async def open_nats(
-    url: str, *, environment: Mapping[str, str] = os.environ, answer_seconds: float = ANSWER_SECONDS
+    url: str,
+    *,
+    environment: Mapping[str, str] = os.environ,
+    answer_seconds: float = ANSWER_SECONDS,
+    connect_seconds: float = CONNECT_SECONDS,
 ) -> AsyncIterator[NatsConnection]:
     """Open `nats://...`, or `tls://...`; several servers of one cluster are parted by commas.
 
@@ -141,7 +151,9 @@ async def open_nats(
     if find_spec("nats") is None:
         raise ConfigurationError("The bus is NATS, but its client is not installed.", INSTALL)
     servers = [server.strip() for server in url.split(",")]
-    connection = NatsConnection(servers, _options(environment), answer_seconds=answer_seconds)
+    connection = NatsConnection(
+        servers, _options(environment), answer_seconds=answer_seconds, connect_seconds=connect_seconds
+    )
     await connection.client()
     try:
         yield connection
