@@ -60,7 +60,7 @@ class ApprovalStage:
         if call.params.get("requestState") is None:
             return self._ask_by_result(call, target, binding)
         try:
-            state = self._seal.open(call.params["requestState"], binding)
+            state = await self._seal.redeem(call.params["requestState"], binding)
         except InvalidState as invalid:
             raise _refusal(
                 f"requestState: {invalid.message}",

@@ -238,7 +238,7 @@ async def test_a_yes_is_good_for_its_principal_alone(stage: ApprovalStage, drop:
 
 async def test_a_yes_that_comes_too_late_is_refused(drop: MakeCall) -> None:
     clock = Clock()
-    stage = ApprovalStage(Authoriser(), StateSeal(lifetime_seconds=60, monotonic=clock))
+    stage = ApprovalStage(Authoriser(), StateSeal(lifetime_seconds=60, clock=clock))
     state = await ask(stage, drop())
     clock.passed = 60
     error = await refusal(stage, drop(requestState=state, inputResponses={QUESTION_KEY: YES}))

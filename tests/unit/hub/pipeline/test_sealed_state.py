@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from quantum_suite.core.errors import ConfigurationError
 from quantum_suite.hub.pipeline.sealed_state import Binding, InvalidState, State, StateSeal
+from quantum_suite.services.limits.memory import MemoryRateLimiter
 
 CALL = Binding("key:ops", "ops\ndrop", "0" * 64)
 
@@ -46,7 +48,7 @@ def test_another_call_cannot_use_it_and_does_not_spend_it(change: dict[str, str]
 
 def test_it_is_void_when_its_time_is_over() -> None:
     clock = Clock()
-    seal = StateSeal(lifetime_seconds=10, monotonic=clock)
+    seal = StateSeal(lifetime_seconds=10, clock=clock)
     late, later = seal.seal(State("asked"), CALL), seal.seal(State("asked"), CALL)
     clock.passed = 9.9
     seal.open(late, CALL)
@@ -92,3 +94,43 @@ def test_what_is_outstanding_is_bounded_for_each_principal_and_the_oldest_is_voi
     for text in texts[1:]:
         seal.open(text, CALL)
     seal.open(others, other)
+
+
+KEY = b"k" * 32
+
+
+@pytest.mark.anyio
+async def test_replicas_with_one_key_take_each_others_states_once() -> None:
+    uses = MemoryRateLimiter()
+    one, other = StateSeal(KEY, uses=uses), StateSeal(KEY, uses=uses)
+    text = one.seal(State("asked", "inner"), CALL)
+    assert await other.redeem(text, CALL) == State("asked", "inner")
+    for seal in (one, other):
+        with pytest.raises(InvalidState) as caught:
+            await seal.redeem(text, CALL)
+        assert caught.value.why == "used"
+
+
+@pytest.mark.anyio
+async def test_a_restart_with_the_same_key_voids_nothing_but_what_was_used() -> None:
+    uses = MemoryRateLimiter()
+    before = StateSeal(KEY, uses=uses)
+    pending, used = before.seal(State("asked"), CALL), before.seal(State("asked"), CALL)
+    await before.redeem(used, CALL)
+    after = StateSeal(KEY, uses=uses)
+    assert await after.redeem(pending, CALL) == State("asked")
+    with pytest.raises(InvalidState):
+        await after.redeem(used, CALL)
+
+
+def test_a_replica_that_shares_no_uses_takes_a_state_once_by_itself() -> None:
+    text = StateSeal(KEY).seal(State("asked"), CALL)
+    other = StateSeal(KEY)
+    other.open(text, CALL)
+    with pytest.raises(InvalidState):
+        other.open(text, CALL)
+
+
+def test_a_short_key_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="16 bytes"):
+        StateSeal(b"k" * 16)
