@@ -1,0 +1,1 @@
+"""Analytics: the events as tables, for questions over many of them."""
