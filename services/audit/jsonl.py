@@ -2,26 +2,23 @@
 
 import logging
 import os
-import re
 import threading
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import fields
 from datetime import UTC, date, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import orjson
 
 from quantum_suite.core.errors import ConfigurationError, Unavailable
 from quantum_suite.services.audit.interface import AuditRecord
+from quantum_suite.services.audit.journal_files import decode_record, journal_files
 
 logger = logging.getLogger(__name__)
 
-_FILE = re.compile(r"audit-(\d{4}-\d{2}-\d{2})\.(\d{4,})\.jsonl")
 _ENCODING = orjson.OPT_APPEND_NEWLINE | orjson.OPT_UTC_Z
-_FIELDS = frozenset(field.name for field in fields(AuditRecord))
 
 
 class JsonlAuditLog:
@@ -80,26 +77,25 @@ class JsonlAuditLog:
 
     def read(self, since: datetime | None = None) -> Iterator[AuditRecord]:
         """Yield what the files hold, day by day, number by number."""
-        for path in self._files():
-            match = _FILE.fullmatch(path.name)
-            if since is not None and match is not None and date.fromisoformat(match[1]) < since.date():
+        for found in journal_files(self._directory):
+            if since is not None and found.day < since.date():
                 continue
-            with path.open("rb") as file:
+            with found.path.open("rb") as file:
                 for number, line in enumerate(file, start=1):
-                    record = _decode(line, path, number)
+                    record = decode_record(line, found.path, number)
                     if record is not None and (since is None or record.time >= since):
                         yield record
 
     def tail(self, count: int) -> list[AuditRecord]:
         """Return the last `count` records, reading no more files than it takes."""
         found: list[AuditRecord] = []
-        for path in reversed(self._files()):
+        for journal in reversed(journal_files(self._directory)):
             wanted = count - len(found)
             if wanted <= 0:
                 break
-            with path.open("rb") as file:
+            with journal.path.open("rb") as file:
                 last = deque(((n, line) for n, line in enumerate(file, 1) if _whole(line)), maxlen=wanted)
-            decoded = (_decode(line, path, number) for number, line in last)
+            decoded = (decode_record(line, journal.path, number) for number, line in last)
             found = [record for record in decoded if record is not None] + found
         return found
 
@@ -192,11 +188,6 @@ class JsonlAuditLog:
             with self._lock:
                 self._trouble = trouble  # the next write opens and syncs a file before it trusts the disk
 
-    def _files(self) -> list[Path]:
-        matches = [(_FILE.fullmatch(path.name), path) for path in self._directory.iterdir()]
-        known = [(match[1], int(match[2]), path) for match, path in matches if match is not None]
-        return [path for _, _, path in sorted(known)]
-
 
 def _unwritable(directory: Path, why: str | None) -> Unavailable:
     return Unavailable(
@@ -215,15 +206,3 @@ def _sync_directory(directory: Path) -> None:
 
 def _whole(line: bytes) -> bool:
     return line.startswith(b"{") and line.endswith(b"}\n")
-
-
-def _decode(line: bytes, path: Path, number: int) -> AuditRecord | None:
-    if line == b"\n":
-        return None
-    try:
-        values: dict[str, Any] = orjson.loads(line)
-        values["time"] = datetime.fromisoformat(values["time"])
-        return AuditRecord(**{name: value for name, value in values.items() if name in _FIELDS})
-    except (ValueError, TypeError, KeyError):
-        logger.warning("%s, line %d is not a whole audit record; passed over.", path, number)
-        return None
