@@ -17,6 +17,11 @@ SCHEMA = "quantum"
 """The PostgreSQL schema all tables of the suite live in."""
 
 _MIGRATION_LOCK = 0x5155414E
+_WAIT_SECONDS = 5.0
+"""How long a caller waits for a connection, and how long the pool tries by itself to make one that was lost.
+
+When it has given up, the next caller has it try afresh: a server that is back is found within seconds.
+"""
 
 
 class PostgresDatabase:
@@ -49,7 +54,8 @@ async def open_postgres(url: str, *, max_connections: int = 8) -> AsyncIterator[
         url,
         min_size=1,
         max_size=max_connections,
-        timeout=10,
+        timeout=_WAIT_SECONDS,
+        reconnect_timeout=_WAIT_SECONDS,
         open=False,
         check=AsyncConnectionPool.check_connection,
         kwargs={"autocommit": True, "options": f"-c search_path={SCHEMA}"},
@@ -69,7 +75,8 @@ async def _errors(url: str) -> AsyncIterator[None]:
         yield
     except (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout) as error:
         text = str(error).partition("\n")[0]
-        raise Unavailable(f"PostgreSQL at {_shown(url)} cannot be used now: {text}", "Start it.") from error
+        hint = "Free its disk." if isinstance(error, psycopg.errors.DiskFull) else "Start it."
+        raise Unavailable(f"PostgreSQL at {_shown(url)} cannot be used now: {text}", hint) from error
 
 
 def _shown(url: str) -> str:

@@ -14,6 +14,8 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 import anyio.to_thread
+from anyio import CapacityLimiter
+from anyio.lowlevel import RunVar
 
 from quantum_suite.core.errors import ConfigurationError, Damaged, SuiteError, Unavailable
 
@@ -40,6 +42,9 @@ class SqliteDatabase:
         self._reader: sqlite3.Connection | None = None
         self._writer: sqlite3.Connection | None = None
         self._closed = False
+        # Who waits for a connection does so in the event loop, and keeps no thread from others.
+        self._readers: RunVar[CapacityLimiter] = RunVar("SQLite readers")
+        self._writers: RunVar[CapacityLimiter] = RunVar("SQLite writers")
 
     def __enter__(self) -> Self:
         return self
@@ -51,14 +56,14 @@ class SqliteDatabase:
 
     async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run `work` in a worker thread, in a transaction that sees one state of the database."""
-        return await anyio.to_thread.run_sync(self.read_now, work)
+        return await anyio.to_thread.run_sync(self.read_now, work, limiter=_one_at_a_time(self._readers))
 
     async def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run `work` in a worker thread, in a transaction that is committed when this returns, or undone whole.
 
         A cancelled caller still waits for the transaction to end.
         """
-        return await anyio.to_thread.run_sync(self.write_now, work)
+        return await anyio.to_thread.run_sync(self.write_now, work, limiter=_one_at_a_time(self._writers))
 
     def read_now(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """`read` for a caller that is in a thread of its own."""
@@ -137,6 +142,15 @@ class SqliteDatabase:
                 if statement.strip():
                     connection.execute(statement)
         connection.execute(f"PRAGMA user_version={len(self._migrations)}")
+
+
+def _one_at_a_time(limiters: RunVar[CapacityLimiter]) -> CapacityLimiter:
+    """Return the event loop's own limiter, made on first use."""
+    limiter = limiters.get(None)
+    if limiter is None:
+        limiter = CapacityLimiter(1)
+        limiters.set(limiter)
+    return limiter
 
 
 def _in_transaction(connection: sqlite3.Connection, begin: str, work: Callable[[sqlite3.Connection], T]) -> T:

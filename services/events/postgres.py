@@ -10,7 +10,7 @@ import anyio
 from anyio.abc import TaskGroup
 from psycopg import AsyncCursor
 
-from quantum_suite.core.errors import CallerError, SuiteError, Unavailable
+from quantum_suite.core.errors import CallerError, SuiteError
 from quantum_suite.core.events import Event, EventFilter, Fence, NewEvent, Position
 from quantum_suite.services.databases.postgres import PostgresDatabase
 from quantum_suite.services.events import postgres_queries as queries
@@ -19,7 +19,7 @@ from quantum_suite.services.events.interface import MAX_BATCH, MAX_BATCH_BYTES, 
 from quantum_suite.services.events.news import News
 from quantum_suite.services.events.planning import Repeated, Request
 from quantum_suite.services.events.positions import page_size, parsed, version_after
-from quantum_suite.services.events.postgres_writer import BatchWriter
+from quantum_suite.services.events.postgres_writer import BatchWriter, too_slow
 from quantum_suite.services.events.registry import EventRegistry
 from quantum_suite.services.events.sealing import EventCipher, NoCipher
 from quantum_suite.services.events.snapshots import open_snapshot, seal_snapshot
@@ -28,8 +28,8 @@ from quantum_suite.services.events.subscription import POLLING_SECONDS, Page, fo
 SCANNED_EVENTS = 50_000
 """How many events one look goes through in search of wanted ones."""
 
-QUERY_SECONDS = 30.0
-"""A server that does not answer in this time counts as away."""
+TIMEOUT_SECONDS = 30.0
+"""A server that does not finish a query or a transaction in this time counts as away."""
 
 _LAST = 2**31 - 1
 _BEGINNING = (-1, 0)
@@ -50,13 +50,15 @@ class PostgresEventStore:
         cipher: EventCipher | None = None,
         *,
         polling_seconds: float = POLLING_SECONDS,
+        timeout_seconds: float = TIMEOUT_SECONDS,
     ) -> None:
         self._database = database
         self._registry = registry
         self._cipher = cipher or NoCipher()
         self._polling_seconds = polling_seconds
+        self._timeout_seconds = timeout_seconds
         self._news = News()
-        self._writer = BatchWriter(database, self._news.wake)
+        self._writer = BatchWriter(database, self._news.wake, timeout_seconds=timeout_seconds)
         self._tasks: TaskGroup | None = None
 
     async def __aenter__(self) -> Self:
@@ -187,13 +189,11 @@ class PostgresEventStore:
     async def _cursor(self) -> AsyncIterator[AsyncCursor[Any]]:
         """Lend a cursor; what takes too long counts as a server that is away."""
         try:
-            with anyio.fail_after(QUERY_SECONDS):
+            with anyio.fail_after(self._timeout_seconds):
                 async with self._database.connection() as connection, connection.cursor(binary=True) as cursor:
                     yield cursor
         except TimeoutError as error:
-            raise Unavailable(
-                f"PostgreSQL did not answer within {QUERY_SECONDS:.0f} s.", "Look at its load."
-            ) from error
+            raise too_slow(self._timeout_seconds) from error
 
     async def _execute(self, query: str, values: Sequence[Any] = ()) -> None:
         async with self._cursor() as cursor:

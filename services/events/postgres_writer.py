@@ -41,9 +41,6 @@ from quantum_suite.services.events.planning import (
 TRANSACTION_EVENTS = 10_000
 """A transaction takes no further append once it holds so many events."""
 
-TRANSACTION_SECONDS = 30.0
-"""A server that does not finish a transaction in this time counts as away."""
-
 WRITERS = 2
 """Transactions under way at once: while the server stores one, the next is made."""
 
@@ -98,8 +95,11 @@ class _Batch:
 class BatchWriter:
     """The tasks that write; `run` them in the event loop the database belongs to."""
 
-    def __init__(self, database: PostgresDatabase, on_commit: Callable[[], None]) -> None:
+    def __init__(
+        self, database: PostgresDatabase, on_commit: Callable[[], None], *, timeout_seconds: float
+    ) -> None:
         self._database = database
+        self._timeout_seconds = timeout_seconds
         self._on_commit = on_commit
         self._types: dict[str, int] = {}
         self._waiting: deque[_Waiting] = deque()
@@ -157,13 +157,10 @@ class BatchWriter:
             async with self._database.connection() as connection:
                 accept_arrays(connection)
                 while batch := self._next():
-                    with anyio.fail_after(TRANSACTION_SECONDS):
+                    with anyio.fail_after(self._timeout_seconds):
                         await self._write(connection, batch)
         except TimeoutError:
-            self._give_up(
-                batch,
-                Unavailable(f"PostgreSQL took longer than {TRANSACTION_SECONDS:.0f} s.", "Look at its load."),
-            )
+            self._give_up(batch, too_slow(self._timeout_seconds))
         except Exception as error:
             self._give_up(batch or self._waiting, error)
         except BaseException:
@@ -221,6 +218,11 @@ class BatchWriter:
             if not one.answer.done():
                 one.answer.set_exception(copied(error))
         waiting.clear()
+
+
+def too_slow(seconds: float) -> Unavailable:
+    """Return the error for a server that takes longer than that."""
+    return Unavailable(f"PostgreSQL did not answer within {seconds:g} s.", "Look at its load.")
 
 
 async def _lock(connection: AsyncConnection[Any], waiting: Sequence[_Waiting]) -> _Batch:
