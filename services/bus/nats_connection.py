@@ -21,8 +21,10 @@ logger = logging.getLogger(__name__)
 CONNECT_SECONDS = 5.0
 ANSWER_SECONDS = 5.0
 _RETRY_SECONDS = 0.25
+_PAUSE_SECONDS = 1.0
 _PING_SECONDS = 10
 _CLOSE_SECONDS = 2.0
+_HINT = "See that it runs with JetStream on, and takes the credentials given."
 INSTALL = 'pip install "quantum-suite[nats]"'
 
 
@@ -43,6 +45,7 @@ class NatsConnection:
         self._connect_seconds = connect_seconds
         self._client: Client | None = None
         self._opening = anyio.Lock()
+        self._next_try = 0.0
 
     @property
     def address(self) -> str:
@@ -55,13 +58,15 @@ class NatsConnection:
         A client that the broker has thrown out (its credentials were changed, it was full) is replaced here:
         subscriptions made on the old one are gone then.
         """
-        if self._client is None or self._client.is_closed:
+        client = self._client
+        if client is None or client.is_closed:
             async with self._opening:
-                if self._client is None or self._client.is_closed:
-                    self._client = await self._connect()
-        if not self._client.is_connected:
+                client = self._client
+                if client is None or client.is_closed:
+                    client = self._client = await self._connect_anew()
+        if not client.is_connected:
             raise self.away("the connection is lost")
-        return self._client
+        return client
 
     async def request(
         self, subject: str, body: bytes = b"", headers: Mapping[str, str] | None = None
@@ -85,12 +90,22 @@ class NatsConnection:
 
     def away(self, why: str) -> Unavailable:
         """Return the error to raise while the broker cannot be used."""
-        return Unavailable(f"NATS at {self.address} cannot be used now: {why}.", "Start it, with JetStream on.")
+        return Unavailable(f"NATS at {self.address} cannot be used now: {why}.", _HINT)
 
     async def close(self) -> None:
         """Close the connection, within a bound."""
         if self._client is not None:
             await _close(self._client)
+
+    async def _connect_anew(self) -> "Client":
+        """Connect, unless somebody has just tried in vain: all who wait here would try one after the other."""
+        if anyio.current_time() < self._next_try:
+            raise self.away("it did not answer just now")
+        try:
+            return await self._connect()
+        except Unavailable:
+            self._next_try = anyio.current_time() + _PAUSE_SECONDS
+            raise
 
     async def _connect(self) -> "Client":
         from nats import errors
@@ -141,12 +156,14 @@ async def open_nats(
     environment: Mapping[str, str] = os.environ,
     answer_seconds: float = ANSWER_SECONDS,
     connect_seconds: float = CONNECT_SECONDS,
+    must_answer: bool = True,
 ) -> AsyncIterator[NatsConnection]:
     """Open `nats://...`, or `tls://...`; several servers of one cluster are parted by commas.
 
     Credentials come in the URL (`user:password@`, `token@`) or in the file named by NATS_CREDS; a CA of one's own
     in NATS_CA. A broker that does not answer for `answer_seconds` counts as away. Raises Unavailable when it
-    cannot be reached, ConfigurationError when the client is not installed or a file cannot be read.
+    cannot be reached (unless it need not answer yet: then whoever uses the connection waits for it), and
+    ConfigurationError when the client is not installed or a file cannot be read.
     """
     if find_spec("nats") is None:
         raise ConfigurationError("The bus is NATS, but its client is not installed.", INSTALL)
@@ -154,7 +171,12 @@ async def open_nats(
     connection = NatsConnection(
         servers, _options(environment), answer_seconds=answer_seconds, connect_seconds=connect_seconds
     )
-    await connection.client()
+    try:
+        await connection.client()
+    except Unavailable as error:
+        if must_answer:
+            raise
+        logger.warning("%s", error)
     try:
         yield connection
     finally:

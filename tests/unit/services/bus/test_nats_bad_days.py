@@ -2,10 +2,16 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from pathlib import Path
 
 import anyio
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 from reference.backends import Nats, running
 
 from quantum_suite.core.errors import ConfigurationError, Unavailable
@@ -68,7 +74,7 @@ async def test_a_broker_killed_amid_publishing_has_every_acknowledged_message_on
             for _ in range(4):
                 if done.is_set():
                     return
-                await anyio.sleep(0.05)
+                await anyio.sleep(0.05)  # a moment nobody chose
                 server.kill()
                 await anyio.to_thread.run_sync(server.start)
 
@@ -225,8 +231,77 @@ async def test_a_broker_that_is_not_there_is_named_without_credentials(tmp_path:
     assert "secret" not in str(away.value)
 
 
+async def test_a_broker_that_comes_after_the_suite_is_used_from_then_on(tmp_path: Path) -> None:
+    server = Nats(tmp_path / "nats")
+    async with open_nats(server.url, connect_seconds=0.3, must_answer=False) as connection:
+        bus = NatsBus(connection)
+        with pytest.raises(Unavailable):
+            await bus.publish(batch(1))
+        with running(server):
+            async with bus.consume(SUBJECT) as deliveries, bus.listen(SUBJECT) as heard:
+                await published(bus, batch(1))
+                assert await taken(deliveries, 1) == ["1"]
+                with anyio.fail_after(BOUND_SECONDS):
+                    assert (await anext(heard)).id == "1"
+
+
 @pytest.mark.parametrize("variable", ["NATS_CREDS", "NATS_CA"])
 async def test_a_file_that_cannot_be_read_is_the_operators_to_mend(tmp_path: Path, variable: str) -> None:
     with pytest.raises(ConfigurationError, match=variable):
         async with open_nats("nats://127.0.0.1:1", environment={variable: str(tmp_path / "missing")}):
             pass
+
+
+class Guarded(Nats):
+    """NATS that wants TLS, and a user and a password."""
+
+    def command(self) -> list[str]:
+        started = super().command()
+        with (self.directory / "nats.conf").open("a") as config:
+            config.write('authorization { user: "quantum", password: "hush" }\n')
+            config.write(
+                f'tls {{ cert_file: "{self.directory}/cert.pem", key_file: "{self.directory}/key.pem" }}\n'
+            )
+        return started
+
+
+async def test_a_guarded_broker_is_reached_by_tls_with_credentials_in_the_url_and_not_without(
+    tmp_path: Path,
+) -> None:
+    server = Guarded(tmp_path / "nats")
+    certificate(server.directory)
+    environment = {"NATS_CA": str(server.directory / "cert.pem")}
+    with running(server):
+        url = f"tls://quantum:hush@127.0.0.1:{server.port}"
+        async with open_nats(url, environment=environment) as connection:
+            bus = NatsBus(connection)
+            async with bus.consume(SUBJECT) as deliveries:
+                await bus.publish(batch(1))
+                assert await taken(deliveries, 1) == ["1"]
+        for wrong, trusted in ((url.replace("hush", "loud"), environment), (url, {})):
+            with pytest.raises(Unavailable) as refused:
+                async with open_nats(wrong, environment=trusted, connect_seconds=0.7):
+                    pass
+            assert "uthorization" in refused.value.message or "certificate" in refused.value.message
+            assert "loud" not in str(refused.value)
+
+
+def certificate(directory: Path) -> None:
+    """Write a certificate for 127.0.0.1 that is its own authority."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    (directory / "cert.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    (directory / "key.pem").write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+    )
