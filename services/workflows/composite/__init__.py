@@ -1,0 +1,1 @@
+"""Composite workflows: workflows written as data (YAML), checked, drawn and run."""

@@ -1,0 +1,1 @@
+"""What the orchestrator's own steps do: triage, reports, postures."""
