@@ -1,13 +1,14 @@
 """The relay: takes events from the store to the bus. The one part of the suite that publishes."""
 
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TypeVar
 
 import anyio
 
 from quantum_suite.core.errors import Fenced, SuiteError
-from quantum_suite.core.events import Event
+from quantum_suite.core.events import Event, Fence, Position
 from quantum_suite.services.bus.interface import Bus, Message, subject_of
 from quantum_suite.services.events.interface import EventStore
 from quantum_suite.services.leases.holding import lead
@@ -21,6 +22,7 @@ T = TypeVar("T")
 RELAY = "relay"
 """Name of the relay's lease, and of the consumer under which its checkpoint is kept."""
 
+_CHECKPOINT_SECONDS = 0.25
 _FIRST_PAUSE_SECONDS = 0.1
 _LONGEST_PAUSE_SECONDS = 5.0
 _AFTER_FAILURE_SECONDS = 10.0
@@ -29,7 +31,7 @@ _AFTER_FAILURE_SECONDS = 10.0
 class Relay:
     """Publishes every event at least once and in the store's order, one process at a time.
 
-    The checkpoint moves after the bus has stored a batch, so a relay that dies publishes that batch again; the
+    The checkpoint follows what the bus has stored, so a relay that dies has the last events published again; the
     message id, which is the event's position, tells it. Nothing personal goes out.
     """
 
@@ -65,18 +67,59 @@ class Relay:
                 await anyio.sleep(_AFTER_FAILURE_SECONDS)
 
     async def _relay(self, lease: Lease) -> None:
-        checkpoint = await _persistently("The relay's checkpoint", lambda: self._progress.checkpoint(RELAY))
-        async with self._events.subscribe(checkpoint) as batches:
-            async for events in batches:
-                await self._pass_on(events, lease)
+        after = await _persistently("The relay's checkpoint", lambda: self._progress.checkpoint(RELAY))
+        checkpoint = _Checkpoint(self._progress, lease.fence)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(checkpoint.keep, tasks.cancel_scope)
+            try:
+                await self._publish(after, checkpoint)
+            except SuiteError as error:
+                checkpoint.failure = error
+                tasks.cancel_scope.cancel()
+        if checkpoint.failure is not None:
+            raise checkpoint.failure
 
-    async def _pass_on(self, events: Sequence[Event], lease: Lease) -> None:
-        messages = [message_of(event) for event in events]
-        position = events[-1].position
-        await _persistently("The bus", lambda: self._bus.publish(messages))
-        await _persistently(
-            "The relay's checkpoint", lambda: self._progress.advance(RELAY, position, (), lease.fence)
-        )
+    async def _publish(self, after: Position | None, checkpoint: "_Checkpoint") -> None:
+        async with self._events.subscribe(after) as batches:
+            async for events in batches:
+                messages = [message_of(event) for event in events]
+                await _persistently("The bus", partial(self._bus.publish, messages))
+                checkpoint.reached(events[-1].position)
+
+
+class _Checkpoint:
+    """Follows what was published, a few times a second: each move costs a commit, and publishing need not wait."""
+
+    def __init__(self, progress: ProgressStore, fence: Fence) -> None:
+        self._progress = progress
+        self._fence = fence
+        self._position: Position | None = None
+        self._moved = anyio.Event()
+        self.failure: SuiteError | None = None
+
+    def reached(self, position: Position) -> None:
+        """Say that everything up to here is published."""
+        self._position = position
+        self._moved.set()
+
+    async def keep(self, relay: anyio.CancelScope) -> None:
+        """Write it down whenever it has moved; ends the relay when somebody newer has."""
+        while True:
+            await self._moved.wait()
+            self._moved = anyio.Event()
+            position = self._position
+            if position is None:
+                continue
+            try:
+                await _persistently(
+                    "The relay's checkpoint",
+                    partial(self._progress.advance, RELAY, position, (), self._fence),
+                )
+            except Fenced as error:
+                self.failure = error
+                relay.cancel()
+                return
+            await anyio.sleep(_CHECKPOINT_SECONDS)
 
 
 def message_of(event: Event) -> Message:
