@@ -14,6 +14,7 @@ class ExitCode(IntEnum):
     USAGE = 2
     UNAVAILABLE = 3
     REFUSED = 4
+    TAMPERED = 5
     INTERRUPTED = 130
 
     @property
@@ -28,6 +29,7 @@ _MEANINGS = {
     ExitCode.USAGE: "the command, an argument or a configuration file is wrong",
     ExitCode.UNAVAILABLE: "the hub or a server behind it cannot be reached",
     ExitCode.REFUSED: "not allowed: a key is missing, wrong or not entitled",
+    ExitCode.TAMPERED: "the audit log does not verify: something in it was altered, dropped or inserted",
     ExitCode.INTERRUPTED: "interrupted with Ctrl-C",
 }
 

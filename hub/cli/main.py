@@ -9,7 +9,7 @@ from typing import NoReturn
 import typer
 
 from quantum_suite.core.errors import SuiteError
-from quantum_suite.hub.cli.commands import asking, managing, serving
+from quantum_suite.hub.cli.commands import asking, auditing, managing, serving
 from quantum_suite.hub.cli.commands.options import Json
 from quantum_suite.hub.cli.console import say, write_json, write_line
 from quantum_suite.hub.cli.exits import ExitCode, code_of, leaves
@@ -32,6 +32,7 @@ def build_app() -> typer.Typer:
     managing.declare_connect(app)
     asking.declare(app)
     managing.declare(app)
+    auditing.declare(app)
     app.command()(version)
     return app
 

@@ -55,3 +55,7 @@ class SubjectKeys(Protocol):
     async def rewrap(self) -> int:
         """Wrap every key under the provider's newest; returns how many were wrapped anew."""
         ...
+
+    async def count(self) -> int:
+        """Return how many subjects have a key."""
+        ...
