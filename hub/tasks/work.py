@@ -3,7 +3,7 @@
 import hashlib
 import secrets
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -37,6 +37,8 @@ STARTING_SECONDS = 60.0
 """How long after the start of this process a task waits for a server that is not there yet."""
 
 _RETRY_SECONDS = 1.0
+
+Undo = Callable[[StepContext, Any], Awaitable[None]]
 
 
 class Servers(Protocol):
@@ -107,6 +109,8 @@ class TaskWork:
 
     async def _rounds(self, run: RunContext, record: TaskRecord) -> Json:
         next_round, begun_anew = _Round(record.params, record.server_task), False
+        if record.server_task is not None:
+            await self._adopt(run, record, record.server_task)
         for number in range(1, MAX_ROUNDS + 1):
             outcome = await self._round(run, record, next_round)
             if (error := outcome.get("error")) is not None:
@@ -141,10 +145,23 @@ class TaskWork:
             doubt = begun is not None and begun.partition(":")[2] == run.run_id and begun != self._mark(run.run_id)
             return await self._outcome(call, self._give_up if doubt else self._call)
 
-        async def undo(_: StepContext, outcome: Any) -> None:
-            await self._let_go(record, run.owner, outcome)
+        return dict(
+            await run.step("follow" if this.server_task else "call", carry, undo=self._undo(run.owner, record))
+        )
 
-        return dict(await run.step("follow" if this.server_task else "call", carry, undo=undo))
+    async def _adopt(self, run: RunContext, record: TaskRecord, server_task: Json) -> None:
+        """Be answerable for a task that the server has made before the run began."""
+
+        async def adopt(_: StepContext) -> Json:
+            return {"result": server_task}
+
+        await run.step("adopt", adopt, undo=self._undo(run.owner, record))
+
+    def _undo(self, owner: Owner, record: TaskRecord) -> Undo:
+        async def undo(_: StepContext, outcome: Any) -> None:
+            await self._let_go(record, owner, outcome)
+
+        return undo
 
     async def _ask(self, run: RunContext, record: TaskRecord, number: int, requests: Json) -> Json:
         """Have the client answer every request; keys are never used twice by one task."""

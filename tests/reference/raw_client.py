@@ -118,7 +118,7 @@ class ModernClient:
         """Call a tool."""
         return await self.request("tools/call", {"name": name, "arguments": arguments or {}, **params})
 
-    async def begin(self, name: str, **arguments: Any) -> str:
+    async def begin(self, name: str, /, **arguments: Any) -> str:
         """Call a tool that answers with a task, and return the task's id."""
         result = await self.call(name, arguments)
         assert result["resultType"] == "task", result
@@ -221,7 +221,7 @@ class SessionClient:
         body = {"error": {"code": -32601, "message": "no"}} if answer is None else {"result": answer}
         await self._http.post(self._url, json={"jsonrpc": "2.0", "id": message["id"], **body})
 
-    async def begin(self, name: str, ttl: float | None = None, **arguments: Any) -> Json:
+    async def begin(self, name: str, /, ttl: float | None = None, **arguments: Any) -> Json:
         """Call a tool as a task and return the task."""
         task = {} if ttl is None else {"ttl": ttl}
         result = await self.request("tools/call", {"name": name, "arguments": arguments, "task": task})
