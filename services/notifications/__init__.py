@@ -1,0 +1,1 @@
+"""Notifications: people and programs outside are told of events."""
