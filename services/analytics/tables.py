@@ -13,10 +13,10 @@ TABLES = (
     "CREATE TABLE progress (position VARCHAR, schema_version INTEGER NOT NULL)",
     """
     CREATE VIEW calls AS SELECT
-        data->>'call_id' AS call_id, time, principal, data->>'method' AS method, data->>'target' AS target,
+        correlation_id AS call_id, time, principal, data->>'method' AS method, data->>'target' AS target,
         data->>'upstream' AS upstream, data->>'outcome' AS outcome, data->>'reason' AS reason,
         CAST(data->>'duration_ms' AS DOUBLE) AS duration_ms
-    FROM events WHERE starts_with(type, 'hub.call.')
+    FROM events WHERE starts_with(type, 'hub.call.ended.')
     """,
     """
     CREATE VIEW scans AS SELECT

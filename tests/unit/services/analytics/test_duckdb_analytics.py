@@ -78,7 +78,7 @@ async def test_views_name_scans_and_runs(analytics: DuckdbAnalytics) -> None:
             an_event(3, "orchestrator.run.started.v1", data={"workflow": "nightly", "version": "1"}, **run),
             an_event(4, "orchestrator.step.completed.v1", data={"step": 1, "name": "scan"}, **run),
             an_event(5, "orchestrator.run.failed.v1", data={"code": "unavailable", "message": "x"}, **run),
-            an_event(6, "hub.call.completed.v1", data={"call_id": "c", "outcome": "ok", "duration_ms": 1.5}),
+            an_event(6, "hub.call.ended.v1", data={"outcome": "ok", "duration_ms": 1.5}, correlation_id="c"),
         ],
         FENCE,
     )
