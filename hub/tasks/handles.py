@@ -3,11 +3,12 @@
 import re
 import secrets
 from collections.abc import Awaitable, Callable, Set
+from contextlib import suppress
 from datetime import UTC, datetime
 
 import anyio
 
-from quantum_suite.core.errors import NotFound
+from quantum_suite.core.errors import Conflict, NotFound
 from quantum_suite.core.principals import Principal
 from quantum_suite.hub.call import INTERNAL_ERROR, INVALID_PARAMS, Call, Json, RpcError
 from quantum_suite.hub.tasks.forms import expired, outstanding
@@ -104,14 +105,16 @@ class TaskHandles:
             if not isinstance(response, dict):
                 raise RpcError(INVALID_PARAMS, f"inputResponses['{key}'] must be an object.")
         workflows = await self._workflows()
-        for key, response in given.items():
-            await workflows.signal(run.id, INPUT_TOPIC, {"key": key, "answer": response}, key=key)
-        await self._taken(workflows, run, given.keys())
+        with suppress(Conflict):  # it has ended meanwhile, and listens no more
+            for key, response in given.items():
+                await workflows.signal(run.id, INPUT_TOPIC, {"key": key, "answer": response}, key=key)
+            await self._taken(workflows, run, given.keys())
 
     async def refuse(self, run: Run, key: str, error: RpcError) -> None:
         """Tell a task that the client refused one of its requests."""
         workflows = await self._workflows()
-        await workflows.signal(run.id, INPUT_TOPIC, {"key": key, "error": error.as_json()}, key=key)
+        with suppress(Conflict):
+            await workflows.signal(run.id, INPUT_TOPIC, {"key": key, "error": error.as_json()}, key=key)
 
     async def _taken(self, workflows: Workflows, run: Run, keys: Set[str]) -> None:
         with anyio.move_on_after(_SETTLE_SECONDS):
