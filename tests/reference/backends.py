@@ -85,6 +85,10 @@ class Backend(ABC):
         """Have it hang: connections stay open, nothing is answered."""
         if self.process is not None:
             self.process.send_signal(signal.SIGSTOP)
+            # The signal is taken thread by thread: one that has not yet may still answer.
+            deadline = time.monotonic() + START_SECONDS
+            while _running_threads(self.process.pid) and time.monotonic() < deadline:
+                time.sleep(0.001)
 
     def unpause(self) -> None:
         """Let it go on."""
@@ -250,7 +254,8 @@ class S3(Backend):
         return [
             *(_program("weed"), "server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-dir={self.directory}"),
             *("-filer", "-s3", f"-s3.port={self.port}", f"-s3.config={identities}", "-volume.max=100"),
-            *("-master.volumeSizeLimitMB=64", *ports, *grpc),
+            # Services of no use here, on ports that a second server could not have.
+            *("-master.volumeSizeLimitMB=64", "-s3.port.iceberg=0", "-s3.port.lance=0", *ports, *grpc),
         ]
 
     def start(self) -> None:
@@ -323,6 +328,16 @@ def _greets(port: int, greeting: bytes, say: bytes = b"") -> bool:
 def _children(pid: int) -> list[int]:
     listed = Path(f"/proc/{pid}/task/{pid}/children")
     return [int(child) for child in listed.read_text().split()] if listed.exists() else []
+
+
+def _running_threads(pid: int) -> bool:
+    for thread in Path(f"/proc/{pid}/task").glob("*/stat"):
+        try:
+            if thread.read_text().rpartition(")")[2].split()[0] not in "tTZ":
+                return True
+        except FileNotFoundError:
+            continue  # it has just ended
+    return False
 
 
 def _wait_gone(pid: int) -> None:
