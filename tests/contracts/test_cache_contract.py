@@ -11,7 +11,7 @@ import anyio.lowlevel
 import pytest
 from reference.backends import Valkey, running
 
-from quantum_suite.core.errors import ConfigurationError
+from quantum_suite.core.errors import ConfigurationError, EngineMissing
 from quantum_suite.core.ids import new_id
 from quantum_suite.services.cache.interface import Cache
 from quantum_suite.services.cache.memory import MemoryCache
@@ -444,7 +444,7 @@ async def kept_anew(cache: Cache) -> bool:
     return await cache.get("new") == b"3"
 
 
-async def test_a_wrong_password_or_a_server_that_is_none_is_an_outage_not_an_error(
+async def test_a_wrong_password_is_an_outage_that_is_logged_without_it(
     valkey_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with open_valkey(valkey_url.replace("//", "//:hunter2@")) as server:
@@ -459,4 +459,13 @@ async def test_a_wrong_password_or_a_server_that_is_none_is_an_outage_not_an_err
 async def test_a_url_that_cannot_be_used_is_named_as_a_setting(url: str) -> None:
     with pytest.raises(ConfigurationError):
         async with open_valkey(url):
+            pass
+
+
+async def test_a_missing_client_is_named_with_the_command_that_installs_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "valkey.asyncio", None)
+    with pytest.raises(EngineMissing, match=r'pip install "quantum-suite\[valkey\]"'):
+        async with open_valkey("valkey://host"):
             pass
