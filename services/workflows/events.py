@@ -7,6 +7,9 @@ from typing import ClassVar, Literal
 
 from quantum_suite.core.events import EventData
 
+LONGEST_TEXT = 2000
+"""Events carry at most so much of a message or question; all of it is with the run."""
+
 
 def run_stream(run_id: str) -> str:
     """Return the stream of a run."""
@@ -89,7 +92,7 @@ class StepCompleted(EventData):
     name: str
 
 
-class StepFailedEvent(EventData):
+class StepFailed(EventData):
     """A step has failed for good."""
 
     event_type: ClassVar[str] = "orchestrator.step.failed"
@@ -117,7 +120,7 @@ class ApprovalAsked(EventData):
 
 
 class ApprovalGiven(EventData):
-    """The verdict that counts. Who gave it is the event's principal; their reason is personal data."""
+    """The verdict that counts. Who gave it is the event's principal; their reason stays with the run."""
 
     event_type: ClassVar[str] = "orchestrator.approval.given"
     step: int
@@ -135,7 +138,7 @@ RUN_EVENTS: tuple[type[EventData], ...] = (
     RunFailed,
     RunCancelled,
     StepCompleted,
-    StepFailedEvent,
+    StepFailed,
     StepUndone,
     ApprovalAsked,
     ApprovalGiven,

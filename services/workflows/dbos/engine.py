@@ -142,7 +142,7 @@ class Engine:
 
     def save_schedule(self, schedule: WorkflowSchedule) -> None:
         """Add or replace a schedule, in one transaction."""
-        with self._engine.begin() as connection:
+        with self._system.engine.begin() as connection:
             self._system.delete_schedule(schedule["schedule_name"], connection)
             self._system.create_schedule(schedule, connection)
 

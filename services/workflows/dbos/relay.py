@@ -5,7 +5,6 @@ happen. Whoever holds the lease `orchestrator.relay` carries them over, fenced b
 a moment after their transition, or when the store is back.
 """
 
-import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -151,8 +150,7 @@ class Relay:
 
 def _oldest(transaction: Transaction) -> list[Row]:
     return transaction.all(
-        "SELECT seq, id, run_id, type, data, principal, personal, at_ms FROM our.workflow_outbox "
-        "ORDER BY seq LIMIT ?",
+        "SELECT seq, id, run_id, type, data, principal, at_ms FROM our.workflow_outbox ORDER BY seq LIMIT ?",
         _BATCH,
     )
 
@@ -167,12 +165,11 @@ def _delete(sequences: Sequence[int]) -> Work[None]:
 
 
 def _event(row: Row) -> NewEvent:
-    _, event_id, run_id, event_type, data, principal, personal, at_ms = row
+    _, event_id, run_id, event_type, data, principal, at_ms = row
     payload: EventData = _TYPES[event_type].model_validate_json(data)
     return NewEvent(
         payload,
         subject=run_id,
-        personal={} if personal is None else json.loads(personal),
         principal=principal,
         correlation_id=run_id,
         id=event_id,

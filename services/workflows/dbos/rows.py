@@ -274,18 +274,16 @@ def append_event(
     event_id: str,
     data: EventData,
     *,
-    principal: str | None = None,
-    personal: dict[str, Json] | None = None,
+    principal: str | None,
 ) -> None:
     """Put an event into the outbox, in the transaction of the transition that it tells of; once for an id."""
     transaction.run(
-        "INSERT INTO our.workflow_outbox (id, run_id, type, data, principal, personal, at_ms) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING",
+        "INSERT INTO our.workflow_outbox (id, run_id, type, data, principal, at_ms) "
+        "VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING",
         event_id,
         run_id,
         data.event_type,
         data.model_dump_json(),
         principal,
-        None if personal is None else dump(personal),
         now_ms(),
     )

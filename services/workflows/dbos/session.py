@@ -1,34 +1,28 @@
-"""One worker's work on one run: from where it was left, to its end or until the run is taken away."""
+"""One worker's hold on one run: what was remembered of it, what is wished of it, and what it waits for."""
 
 import json
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
-from typing import Any, Literal, NoReturn, Protocol, TypeVar
+from dataclasses import dataclass
+from typing import Literal, NoReturn, Protocol, TypeVar
 
 import anyio
 
 from quantum_suite.core.errors import Fenced, Unavailable
-from quantum_suite.services.workflows.attempts import UNDO_SECONDS, within
 from quantum_suite.services.workflows.dbos.ledger import Ledger, Work
 from quantum_suite.services.workflows.dbos.rows import Kept, Loaded, now_ms
 from quantum_suite.services.workflows.dbos.transitions import (
     Claim,
-    Ending,
     Wish,
-    begin_ending,
     begin_wait,
     end_wait,
-    finish,
     hold,
     keep_step,
-    park,
     report,
 )
 from quantum_suite.services.workflows.failures import failure_of
 from quantum_suite.services.workflows.interface import (
     PROGRESS_STATUS,
-    Body,
     Failure,
     Json,
     Owner,
@@ -84,55 +78,56 @@ class Done:
 
 
 class Session:
-    """Works on one run. `run` returns when the run has ended, was parked, or is somebody else's."""
+    """What the code of one run works through. Its steps are done once and remembered."""
 
-    def __init__(
-        self,
-        claim: Claim,
-        host: Host,
-        body: Callable[[Run], Body | None],
-        most_attempts: int,
-        loaded: Loaded | None,
-    ) -> None:
+    def __init__(self, claim: Claim, host: Host, loaded: Loaded | None) -> None:
         self.claim = claim
-        self.loaded: Loaded | None = loaded
+        self.host = host
+        self.loaded = loaded
         self.undos: list[Done] = []
-        self.ended = False
-        self._host = host
-        self._body = body
-        self._most_attempts = most_attempts
-        self._stop: Stop | None = None
-        self._diverged: Failure | None = None
-        self._scope: anyio.CancelScope | None = None
+        self.stop: Stop | None = None
+        self.diverged: Failure | None = None
+        self.scope: anyio.CancelScope | None = None
         self._bell = anyio.Event()
-        self._unseen: set[str] = set()
+        self.unseen: set[str] = set()
         self._status: dict[str, Json] = {}
         self._number = 0
         self._progress_at = 0.0
 
     # For the worker
 
-    async def run(self, context: Callable[["Session", str], Any]) -> None:
-        """Work on the run; `context` makes what its code works with. Raises Fenced when it was taken away."""
-        while await self._go(context):
-            self.loaded = None
+    def begin(self) -> None:
+        """Begin the code anew, with all that was remembered of the run so far."""
+        loaded = self._loaded
+        self.undos.clear()
+        self.diverged = None
+        self._status = dict(loaded.status)
+        self.unseen = {place for place in loaded.steps if not place.startswith("undo ")}
+        numbers = [kept.number for kept in loaded.steps.values()]
+        numbers += [int(spec["number"]) for spec in loaded.waiting.values()]
+        self._number = max(numbers, default=0)
+        self.stop = loaded.wish
+        if loaded.deadline_ms is not None and loaded.deadline_ms <= now_ms():
+            self.stop = "deadline"
+        if loaded.ending is not None:
+            self.stop = "ending"
 
     def request(self, wish: Wish) -> None:
         """Obey what people wish by now. A step that is under way ends when they cancel, not when they pause."""
-        if self._stop in (None, "pause", "cancel"):
-            self._stop = wish
-        if wish == "cancel" and self._scope is not None:
+        if self.stop in (None, "pause", "cancel"):
+            self.stop = wish
+        if wish == "cancel" and self.scope is not None:
             # What was done before must have been seen again before the code is stopped, or it would not be undone.
-            self._scope.deadline = min(
-                self._scope.deadline, anyio.current_time() + (_REPLAY_SECONDS if self._unseen else 0)
+            self.scope.deadline = min(
+                self.scope.deadline, anyio.current_time() + (_REPLAY_SECONDS if self.unseen else 0)
             )
         self.ring()
 
     def halt(self, why: Stop) -> None:
         """Stop the code where it is."""
-        self._stop = why
-        if self._scope is not None:
-            self._scope.cancel()
+        self.stop = why
+        if self.scope is not None:
+            self.scope.cancel()
 
     def ring(self) -> None:
         """Have waits look again at what they wait for."""
@@ -153,12 +148,12 @@ class Session:
         kept = self._seen(place, name)
         if kept is None:
             await self._gate()
-            number, started = self._next_number(), now_ms()
+            number, started = self.next_number(), now_ms()
             failure, result = None, None
             try:
                 result = as_json(await work())
             except Exception as error:
-                if isinstance(error, Fenced) and not await self._owned():
+                if isinstance(error, Fenced) and not await self.owned():
                     await self._leave("fenced")
                 failure = failure_of(error, f"The step {name} of run {self.claim.run_id}")
             kept = Kept(number, place, name, result, failure, child, started, now_ms())
@@ -179,7 +174,7 @@ class Session:
         noted = self._loaded.waiting.get(place)
         if noted is None:
             times = {"since_ms": now, "until_ms": now + int(seconds * 1000), "name": name}
-            number = self._next_number()
+            number = self.next_number()
             noted = await self.persist(begin_wait(self.claim, place, {**spec, **times, "number": number}))
         kept = Kept(noted["number"], place, name, otherwise, None, None, noted["since_ms"], now)
         while True:
@@ -187,17 +182,18 @@ class Session:
             remaining = (noted["until_ms"] - now_ms()) / 1000
             if remaining <= 0 or spec["kind"] != "sleep":
                 work = end_wait(self.claim, kept, topic=spec.get("topic"), at_last=remaining <= 0)
-                ended = await self.persist(work)
+                ended, wish = await self.persist(work)
+                if wish is not None:
+                    self.request(wish)
                 if ended is not None:
-                    self.request(ended[1])
-                    return ended[0].result
+                    return ended.result
             await self._gate()
             with anyio.move_on_after(max(remaining, 0)):
                 await bell.wait()
 
     async def report(self, key: str, value: Json) -> None:
         """Have `Run.status` say something; what replays say again is not written again."""
-        if not self._unseen and self._status.get(key, self) != value:
+        if not self.unseen and self._status.get(key, self) != value:
             self.request(await self.persist(report(self.claim, key, value)))
             self._status[key] = value
 
@@ -209,18 +205,18 @@ class Session:
         self._progress_at = now
         said = {"step": step, "progress": done, "total": total, "message": message}
         try:
-            await self._host.ledger.write(report(self.claim, PROGRESS_STATUS, said))
+            await self.host.ledger.write(report(self.claim, PROGRESS_STATUS, said))
         except (Unavailable, Fenced) as error:
             _log.info("progress of %s was not kept: %s", self.claim.run_id, error)
 
     async def check(self) -> None:
         """Raise Fenced when the run is not this worker's any more, or may not be."""
-        if not await self._owned():
+        if not await self.owned():
             raise Fenced(f"Run {self.claim.run_id} was given to another worker.", "Stop working on it.")
 
     async def run_child(self, child_id: str, workflow: str, arguments: Json, queue: str | None) -> Run:
         """Run another workflow to its end."""
-        return await self._host.run_child(self._loaded, child_id, workflow, arguments, queue)
+        return await self.host.run_child(self._loaded, child_id, workflow, arguments, queue)
 
     async def persist(self, work: Work[T]) -> T:
         """Write, however long the database is away; what was begun is written even when the run is stopped.
@@ -228,7 +224,7 @@ class Session:
         Where the run is not this worker's any more, its code is stopped.
         """
         try:
-            return await self._persist_end(work)
+            return await self.write_shielded(work)
         except Fenced:
             await self._leave("fenced")
 
@@ -242,27 +238,28 @@ class Session:
         pause = _FIRST_PAUSE_SECONDS
         while True:
             try:
-                return await self._host.ledger.write(work)
+                return await self.host.ledger.write(work)
             except Unavailable as error:
-                if self._host.lost():
+                if self.host.lost():
                     raise Fenced("This worker's lease has run out.", "Its runs go on elsewhere.") from error
                 _log.warning("run %s waits for its database: %s", self.claim.run_id, error)
             await anyio.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
-    async def _owned(self) -> bool:
-        if self._host.lost():
+    async def owned(self) -> bool:
+        """Whether the run is still this worker's, as far as anybody can tell."""
+        if self.host.lost():
             return False
         try:
-            await self._host.ledger.read(lambda transaction: hold(transaction, self.claim, lock=False))
+            await self.host.ledger.read(lambda transaction: hold(transaction, self.claim, lock=False))
         except Fenced:
             return False
         return True
 
     async def _gate(self) -> None:
         """Before something new is begun: stop here if the run is to stop."""
-        if self._stop is not None:
-            await self._leave(self._stop)
+        if self.stop is not None:
+            await self._leave(self.stop)
 
     async def _leave(self, why: Stop) -> NoReturn:
         self.halt(why)
@@ -271,126 +268,18 @@ class Session:
 
     def _seen(self, place: str, name: str) -> Kept | None:
         kept = self._loaded.steps.get(place)
-        self._unseen.discard(place)
+        self.unseen.discard(place)
         if kept is not None and kept.name != name:
             words = f"Step {place} was '{kept.name}' when the run began, and is '{name}' in the present code."
-            self._diverged = Failure("diverged", words, "Give the changed workflow another version.")
-            self._stop = "diverged"
+            self.diverged = Failure("diverged", words, "Give the changed workflow another version.")
+            self.stop = "diverged"
             return None
         return kept
 
-    def _next_number(self) -> int:
+    def next_number(self) -> int:
+        """Return the number of the step that begins now."""
         self._number += 1
         return self._number
-
-    async def _go(self, context: Callable[["Session", str], Any]) -> bool:
-        """Run the code once; True when it is to be run again."""
-        loaded = self.loaded = self.loaded or await self._host.load(self.claim.run_id)
-        self.claim = replace(self.claim, principal=loaded.run.owner.principal)
-        body = self._body(loaded.run)
-        refused = self._refusal(loaded, body)
-        if refused is not None or body is None:
-            await self._end(finish(self.claim, "failed", failure=refused))
-            return False
-        self._begin(loaded)
-        state, result, failure, place = await self._code(body, context, loaded)
-        if self._stop == "fenced":
-            raise Fenced(f"Run {self.claim.run_id} was given to another worker.")
-        if self._stop == "pause" and state != "completed":
-            return not await self._persist_end(park(self.claim))
-        if self._stop == "diverged":
-            await self._end(finish(self.claim, "failed", failure=self._diverged, failed_at=place))
-            return False
-        if state != "completed":
-            await self._host.cancel_children(self.claim.run_id)
-            await self._undo(state, failure, place)
-        await self._end(finish(self.claim, state, result=result, failure=failure, failed_at=place))
-        return False
-
-    def _refusal(self, loaded: Loaded, body: Body | None) -> Failure | None:
-        run = loaded.run
-        if body is None:
-            return Failure(
-                "version_unknown",
-                f"Run {run.id} began with version {run.version} of {run.workflow}, whose code is not here.",
-                "Resume it where that version is, or start it anew.",
-            )
-        if loaded.attempts > self._most_attempts:
-            return Failure(
-                "recovery_exhausted",
-                f"Run {run.id} was taken up {self._most_attempts} times, and its worker was lost each time.",
-                "See why in the logs, then resume it.",
-            )
-        return None
-
-    def _begin(self, loaded: Loaded) -> None:
-        self.undos.clear()
-        self._diverged = None
-        self._status = dict(loaded.status)
-        self._unseen = {place for place in loaded.steps if not place.startswith("undo ")}
-        numbers = [kept.number for kept in loaded.steps.values()]
-        numbers += [int(spec["number"]) for spec in loaded.waiting.values()]
-        self._number = max(numbers, default=0)
-        self._stop = loaded.wish
-        if loaded.deadline_ms is not None and loaded.deadline_ms <= now_ms():
-            self._stop = "deadline"
-        if loaded.ending is not None:
-            self._stop = "ending"
-
-    async def _code(
-        self, body: Body, context: Callable[["Session", str], Any], loaded: Loaded
-    ) -> tuple[Ending, Json, Failure | None, str | None]:
-        """Run the code; returns how it ended."""
-        result: Json = None
-        failure: Failure | None = None
-        place: str | None = None
-        returned = False
-        with anyio.CancelScope() as self._scope:
-            if loaded.deadline_ms is not None and self._stop is None:
-                self._scope.deadline = anyio.current_time() + (loaded.deadline_ms - now_ms()) / 1000
-            try:
-                result = as_json(await body(context(self, ""), loaded.run.arguments))
-                returned = True
-            except Exception as error:
-                place = error.place if isinstance(error, PlacedFailure) else None
-                failure = failure_of(error, f"The run {self.claim.run_id}")
-        stopped = self._scope.cancelled_caught
-        self._scope = None
-        if loaded.ending is not None:
-            ending = loaded.ending
-            said = json.loads(ending["failure"]) if ending["failure"] else None
-            return ending["state"], None, Failure(**said) if said else None, ending["failed_at"]
-        if stopped and self._stop in (None, "deadline"):
-            self._stop = "deadline"
-            return "failed", None, Failure("deadline_exceeded", "The run took longer than it was given."), None
-        if stopped and self._stop == "cancel":
-            return "cancelled", None, None, None
-        if returned:
-            return "completed", result, None, None
-        return "failed", None, failure, place
-
-    async def _undo(self, state: Ending, failure: Failure | None, place: str | None) -> None:
-        """Take back what was done, last first. What cannot be taken back stays on the record as a failed step."""
-        if not self.undos:
-            return
-        if self._loaded.ending is None:
-            await self._persist_end(begin_ending(self.claim, state, failure, place))
-        for done in reversed(self.undos):
-            undo_place, name = f"undo {done.kept.place}", f"undo {done.kept.name}"
-            if undo_place in self._loaded.steps:
-                continue
-            started, failed = now_ms(), None
-            number = self._next_number()
-            try:
-                await within(
-                    UNDO_SECONDS, name, done.undo(self.step_context(undo_place, name, 1), done.kept.result)
-                )
-            except Exception as error:
-                if isinstance(error, Fenced) and not await self._owned():
-                    raise
-                failed = failure_of(error, f"The step {name} of run {self.claim.run_id}")
-            kept = Kept(number, undo_place, name, None, failed, None, started, now_ms())
-            await self._persist_end(keep_step(self.claim, kept, undone=done.kept))
 
     def step_context(self, place: str, name: str, attempt: int) -> StepContext:
         """Return what the work of a step is told."""
@@ -407,11 +296,7 @@ class Session:
             progress=progress,
         )
 
-    async def _end(self, work: Work[None]) -> None:
-        await self._persist_end(work)
-        self.ended = True
-
-    async def _persist_end(self, work: Work[T]) -> T:
+    async def write_shielded(self, work: Work[T]) -> T:
         """Write outside the run's code; raises Fenced."""
         with anyio.CancelScope(shield=True):
             written = await self._write(work)

@@ -14,7 +14,6 @@ from quantum_suite.services.workflows.dbos.engine import APPLICATION, DIRECT, En
 from quantum_suite.services.workflows.dbos.ledger import Transaction, Work
 from quantum_suite.services.workflows.dbos.rows import (
     append_event,
-    dump,
     inputs_text,
     now_ms,
     owner_text,
@@ -23,20 +22,16 @@ from quantum_suite.services.workflows.dbos.rows import (
 )
 from quantum_suite.services.workflows.dbos.transitions import (
     end_run,
-    first_question,
-    read_waiting,
-    save_waiting,
     set_aside,
 )
 from quantum_suite.services.workflows.events import (
-    ApprovalGiven,
     RunCancelled,
     RunForked,
     RunPaused,
     RunResumed,
     RunStarted,
 )
-from quantum_suite.services.workflows.interface import FINAL, Json, Owner, Verdict
+from quantum_suite.services.workflows.interface import FINAL, Json, Owner
 
 Known = Callable[[str, str], bool]
 """Whether the code of a workflow's version is there."""
@@ -129,7 +124,7 @@ def cancel_run(run_id: str) -> Work[list[str]]:
     event_id = new_id("evt")
 
     def work(transaction: Transaction) -> list[str]:
-        state, wish, in_dbos = _hold(transaction, run_id)
+        state, wish, in_dbos = hold_run(transaction, run_id)
         if state in FINAL:
             return []
         began = transaction.one("SELECT 1 FROM dbos.operation_outputs WHERE workflow_uuid = ? LIMIT 1", run_id)
@@ -145,7 +140,7 @@ def cancel_run(run_id: str) -> Work[list[str]]:
             )
             if state == "paused":
                 _put_in_line(transaction, run_id)
-            _tell(transaction, run_id)
+            tell(transaction, run_id)
         rows = transaction.all("SELECT run_id FROM our.workflow_runs WHERE parent = ?", run_id)
         return [child for (child,) in rows]
 
@@ -157,14 +152,14 @@ def pause_run(run_id: str) -> Work[None]:
     event_id = new_id("evt")
 
     def work(transaction: Transaction) -> None:
-        state, wish, in_dbos = _hold(transaction, run_id)
+        state, wish, in_dbos = hold_run(transaction, run_id)
         if state in FINAL or wish == "cancel":
             raise Conflict(f"Run {run_id} has ended, or is ending: there is nothing to pause.", argument="run")
         if state == "paused" or wish == "pause":
             return
         if in_dbos == "PENDING":
             _set_wish(transaction, run_id, "pause")
-            _tell(transaction, run_id)
+            tell(transaction, run_id)
         else:
             set_aside(transaction, run_id)
             transaction.run(
@@ -181,14 +176,14 @@ def resume_run(run_id: str, known: Known) -> Work[None]:
     event_id = new_id("evt")
 
     def work(transaction: Transaction) -> None:
-        state, wish, _ = _hold(transaction, run_id)
+        state, wish, _ = hold_run(transaction, run_id)
         if state == "completed":
             raise Conflict(f"Run {run_id} is completed.", "Start it anew, or fork it from a step.", argument="run")
         if state == "active":
             if wish != "pause":
                 return
             _set_wish(transaction, run_id, None)
-            _tell(transaction, run_id)
+            tell(transaction, run_id)
         else:
             if state != "paused":
                 _revive(transaction, run_id, known)
@@ -197,67 +192,6 @@ def resume_run(run_id: str, known: Known) -> Work[None]:
             )
             _put_in_line(transaction, run_id)
         _event(transaction, run_id, event_id, RunResumed(), None)
-
-    return work
-
-
-def send_signal(run_id: str, topic: str, payload: Json, key: str | None) -> Work[None]:
-    """Keep a signal for a run, once for a key. Raises Conflict when the run has ended."""
-    message_id = new_id("sig") if key is None else f"{topic}\n{key}\n{run_id}"
-    message = dump(payload)
-
-    def work(transaction: Transaction) -> None:
-        state, _, _ = _hold(transaction, run_id)
-        if transaction.one("SELECT 1 FROM dbos.notifications WHERE message_uuid = ?", message_id) is not None:
-            return
-        if state in FINAL:
-            raise Conflict(f"Run {run_id} is {state}: it hears no signals.", argument="run")
-        row = transaction.one(
-            "SELECT max(created_at_epoch_ms) FROM dbos.notifications WHERE destination_uuid = ? AND topic = ?",
-            run_id,
-            topic,
-        )
-        last = row[0] if row and row[0] is not None else 0
-        transaction.run(
-            "INSERT INTO dbos.notifications (destination_uuid, topic, message, message_uuid, created_at_epoch_ms, "
-            "serialization) VALUES (?, ?, ?, ?, ?, 'portable_json')",
-            run_id,
-            topic,
-            message,
-            message_id,
-            max(now_ms(), last + 1),
-        )
-        _tell(transaction, run_id)
-
-    return work
-
-
-def give_verdict(run_id: str, verdict: Verdict) -> Work[None]:
-    """Answer the open question asked first; raises Conflict when there is none."""
-    event_id = new_id("evt")
-
-    def work(transaction: Transaction) -> None:
-        state, _, _ = _hold(transaction, run_id)
-        waiting = {} if state in FINAL else read_waiting(transaction, run_id)
-        answered = [spec for spec in waiting.values() if spec.get("answer") == event_id]
-        if answered:  # this very work was done before, and is done again
-            return
-        question = first_question({place: spec for place, spec in waiting.items() if spec["until_ms"] > now_ms()})
-        if question is None:
-            raise Conflict(f"Run {run_id} waits for no approval.", "Look at its status.", argument="run")
-        question["verdict"] = {"approved": verdict.approved, "by": verdict.by, "reason": verdict.reason}
-        question["answer"] = event_id
-        save_waiting(transaction, run_id, waiting)
-        said = {verdict.by: {"reason": verdict.reason}} if verdict.by and verdict.reason else None
-        append_event(
-            transaction,
-            run_id,
-            event_id,
-            ApprovalGiven(step=question["number"], approved=verdict.approved),
-            principal=verdict.by,
-            personal=said,
-        )
-        _tell(transaction, run_id)
 
     return work
 
@@ -323,7 +257,7 @@ def _insert(engine: Engine, transaction: Transaction, new: NewRun) -> bool:
     return inserted == 1
 
 
-def _hold(transaction: Transaction, run_id: str) -> tuple[str, str | None, str]:
+def hold_run(transaction: Transaction, run_id: str) -> tuple[str, str | None, str]:
     """Return a run's state, what is wished of it and its status in DBOS, which stay until the transaction ends."""
     row = transaction.one("SELECT status FROM dbos.workflow_status WHERE workflow_uuid = ? LOCKED", run_id)
     ours = transaction.one("SELECT state, wish FROM our.workflow_runs WHERE run_id = ?", run_id)
@@ -338,7 +272,8 @@ def _set_wish(transaction: Transaction, run_id: str, wish: str | None) -> None:
     )
 
 
-def _tell(transaction: Transaction, run_id: str) -> None:
+def tell(transaction: Transaction, run_id: str) -> None:
+    """Have the worker of a run look at it."""
     transaction.run(
         # an update, so that who takes the news just now waits for this transaction
         "INSERT INTO our.workflow_news (run_id) VALUES (?) "

@@ -51,7 +51,6 @@ CREATE TABLE workflow_outbox (
     type TEXT NOT NULL,
     data TEXT NOT NULL,
     principal TEXT,
-    personal TEXT,
     at_ms INTEGER NOT NULL
 );
 """,

@@ -21,6 +21,7 @@ from quantum_suite.services.workflows.dbos.rows import (
     now_ms,
 )
 from quantum_suite.services.workflows.events import (
+    LONGEST_TEXT,
     ApprovalAsked,
     RunCancelled,
     RunCompleted,
@@ -28,7 +29,7 @@ from quantum_suite.services.workflows.events import (
     RunRecovered,
     RunWaiting,
     StepCompleted,
-    StepFailedEvent,
+    StepFailed,
     StepUndone,
 )
 from quantum_suite.services.workflows.interface import APPROVAL_STATUS, Failure, Json
@@ -83,21 +84,23 @@ def begin_wait(claim: Claim, place: str, spec: dict[str, Json]) -> Work[dict[str
         _event(transaction, claim, ids[0], RunWaiting(step=number, kind=kind, topic=spec.get("topic")))
         if kind == "approval":
             shown = spec["shown"]
-            asked = ApprovalAsked(step=number, question=shown["question"], approvers=shown["approvers"])
+            asked = ApprovalAsked(
+                step=number, question=shown["question"][:LONGEST_TEXT], approvers=shown["approvers"]
+            )
             _event(transaction, claim, ids[1], asked)
         return spec
 
     return work
 
 
-def end_wait(claim: Claim, kept: Kept, *, topic: str | None, at_last: bool) -> Work[tuple[Kept, Wish] | None]:
+def end_wait(claim: Claim, kept: Kept, *, topic: str | None, at_last: bool) -> Work[tuple[Kept | None, Wish]]:
     """End a wait with what came: a signal of `topic`, or a verdict. `at_last`: with nothing, when nothing came.
 
-    Returns None when nothing came and the wait goes on.
+    Returns None when nothing came and the wait goes on, as it does while the run is to pause; and what is wished.
     """
     event_id = new_id("evt")
 
-    def work(transaction: Transaction) -> tuple[Kept, Wish] | None:
+    def work(transaction: Transaction) -> tuple[Kept | None, Wish]:
         hold(transaction, claim)
         waiting = read_waiting(transaction, claim.run_id)
         if kept.place not in waiting:  # this very work was done before, and is done again
@@ -108,9 +111,12 @@ def end_wait(claim: Claim, kept: Kept, *, topic: str | None, at_last: bool) -> W
             )
             result = load(row[0] if row else None, f"step {kept.number} of {claim.run_id}")
             return replace(kept, result=result), _touch(transaction, claim.run_id)
+        wish = _touch(transaction, claim.run_id)
+        if wish == "pause":
+            return None, wish
         came, result = _arrival(transaction, claim.run_id, waiting[kept.place], kept.number, topic)
         if not came and not at_last:
-            return None
+            return None, wish
         ended = Kept(
             kept.number,
             kept.place,
@@ -266,7 +272,7 @@ def ending_event(state: Ending, failure: Failure | None) -> EventData:
         return RunCompleted()
     if state == "cancelled" or failure is None:
         return RunCancelled()
-    return RunFailed(code=failure.code, message=failure.message)
+    return RunFailed(code=failure.code, message=failure.message[:LONGEST_TEXT])
 
 
 def put_back(run_id: str, executor: str) -> Work[bool]:
@@ -287,7 +293,7 @@ def put_back(run_id: str, executor: str) -> Work[bool]:
             executor,
         )
         if changed:
-            append_event(transaction, run_id, event_id, RunRecovered(worker=executor))
+            append_event(transaction, run_id, event_id, RunRecovered(worker=executor), principal=None)
         return changed == 1
 
     return work
@@ -360,8 +366,8 @@ def _keep(transaction: Transaction, claim: Claim, kept: Kept, event_id: str, und
 
 def _step_event(kept: Kept, undone: Kept | None) -> EventData:
     if kept.failure is not None:
-        return StepFailedEvent(
-            step=kept.number, name=kept.name, code=kept.failure.code, message=kept.failure.message
+        return StepFailed(
+            step=kept.number, name=kept.name, code=kept.failure.code, message=kept.failure.message[:LONGEST_TEXT]
         )
     if undone is not None:
         return StepUndone(step=undone.number, name=undone.name)

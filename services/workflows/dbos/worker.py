@@ -9,13 +9,13 @@ import anyio.abc
 
 from quantum_suite.core.errors import Conflict, Fenced, NotFound, Unavailable
 from quantum_suite.core.ids import new_id
-from quantum_suite.services.workflows.dbos.context import DurableRunContext
+from quantum_suite.services.workflows.dbos.execution import Execution
 from quantum_suite.services.workflows.dbos.ledger import Ledger, Transaction, Work
 from quantum_suite.services.workflows.dbos.membership import Membership, held_by
 from quantum_suite.services.workflows.dbos.rows import Loaded, now_ms, read_loaded, read_run
 from quantum_suite.services.workflows.dbos.session import Session
 from quantum_suite.services.workflows.dbos.steering import NewRun, cancel_run, resume_run, start_run
-from quantum_suite.services.workflows.dbos.transitions import Claim, Wish, finish, put_back
+from quantum_suite.services.workflows.dbos.transitions import Claim, Wish, put_back
 from quantum_suite.services.workflows.failures import failure_of
 from quantum_suite.services.workflows.interface import FINAL, Body, Json, Owner, Run, Workflow
 
@@ -63,7 +63,7 @@ class Worker:
         self._poll_seconds = poll_seconds
         self._sweep_seconds = sweep_seconds
         self._most_attempts = most_attempts
-        self._sessions: dict[str, tuple[Session, str | None]] = {}
+        self._executions: dict[str, tuple[Execution, str | None]] = {}
         self._watches: dict[str, Watch] = {}
         self._orphans: set[str] = set()
         self._look = anyio.Event()
@@ -185,13 +185,13 @@ class Worker:
 
     def tell(self, run_id: str, wish: Wish = None, *, only_ring: bool = False) -> None:
         """Have a run look, if it is worked on here; others see the news in their database."""
-        session = self._sessions.get(run_id)
-        if session is None:
+        found = self._executions.get(run_id)
+        if found is None:
             self.wake()
         elif only_ring:
-            session[0].ring()
+            found[0].session.ring()
         else:
-            session[0].request(wish)
+            found[0].session.request(wish)
 
     def wake(self) -> None:
         """Look at the database now."""
@@ -237,8 +237,8 @@ class Worker:
 
     def drop_all(self) -> None:
         """Stop all work: this worker's lease is lost."""
-        for session, _ in self._sessions.values():
-            session.halt("fenced")
+        for execution, _ in self._executions.values():
+            execution.session.halt("fenced")
 
     def close(self) -> None:
         """Take no more work, and wait for no database that is away."""
@@ -249,7 +249,7 @@ class Worker:
         for run_id in found.ended:
             if run_id in self._watches:
                 self._watches[run_id].ended.set()
-        mine = sorted(run_id for run_id in found.news if run_id in self._sessions)
+        mine = sorted(run_id for run_id in found.news if run_id in self._executions)
         if mine:
             for run_id, wish in await self.ledger.write(_take_news(mine)):
                 self.tell(run_id, wish)
@@ -287,7 +287,7 @@ class Worker:
         executor = self._membership.executor if self._membership is not None and not self._closing else None
         if executor is None or not self.ledger.engine.has_queue(queue):
             return
-        running = sum(1 for _, of in self._sessions.values() if of == queue)
+        running = sum(1 for _, of in self._executions.values() if of == queue)
         try:
             token, run_ids = await self.ledger.call(self.ledger.engine.claim, queue, executor, running)
         except Unavailable as error:  # another worker takes from this queue just now, or the database is away
@@ -306,51 +306,49 @@ class Worker:
         if mine is None:
             return
         held = await self.ledger.read(held_by(mine))
-        orphans = {run_id for run_id in held if run_id not in self._sessions}
+        orphans = {run_id for run_id in held if run_id not in self._executions}
         for run_id in orphans & self._orphans:
-            if run_id not in self._sessions:
+            if run_id not in self._executions:
                 _log.error("run %s was taken, but nobody works on it: it goes back in line", run_id)
                 await self.ledger.write(put_back(run_id, mine))
                 self.wake()
         self._orphans = orphans
         await self.ledger.write(_forget_old_news)
 
-    # Sessions
+    # Executions
 
     def _begin(self, claim: Claim, queue: str | None, loaded: Loaded | None) -> None:
-        earlier = self._sessions.get(claim.run_id)
+        earlier = self._executions.get(claim.run_id)
         if earlier is not None:
-            earlier[0].halt("fenced")
-        session = Session(
-            claim, self, lambda run: self._code(run.workflow, run.version), self._most_attempts, loaded
-        )
-        self._sessions[claim.run_id] = session, queue
-        self._tasks.start_soon(self._work, session, queue)
+            earlier[0].session.halt("fenced")
+        session = Session(claim, self, loaded)
+        execution = Execution(session, lambda run: self._code(run.workflow, run.version), self._most_attempts)
+        self._executions[claim.run_id] = execution, queue
+        self._tasks.start_soon(self._work, execution, queue)
 
-    async def _work(self, session: Session, queue: str | None) -> None:
-        run_id = session.claim.run_id
+    async def _work(self, execution: Execution, queue: str | None) -> None:
+        run_id = execution.session.claim.run_id
         try:
-            await session.run(DurableRunContext)
+            await execution.run()
         except Fenced as error:
             _log.warning("stopped working on %s: %s", run_id, error)
         except Exception as error:
-            await self._give_up(session, error)
+            await self._give_up(execution, error)
         finally:
-            if self._sessions.get(run_id, (None,))[0] is session:
-                del self._sessions[run_id]
-            if session.ended and run_id in self._watches:
+            if self._executions.get(run_id, (None,))[0] is execution:
+                del self._executions[run_id]
+            if execution.ended and run_id in self._watches:
                 self._watches[run_id].ended.set()
             if queue is not None:
                 self.wake()
 
-    async def _give_up(self, session: Session, error: Exception) -> None:
+    async def _give_up(self, execution: Execution, error: Exception) -> None:
         """End a run that cannot be worked on, so that it does not come back for ever."""
-        failure = failure_of(error, f"Working on {session.claim.run_id}")
+        run_id = execution.session.claim.run_id
         try:
-            await self.ledger.write(finish(session.claim, "failed", failure=failure))
-            session.ended = True
+            await execution.give_up(failure_of(error, f"Working on {run_id}"))
         except Exception as another:
-            failure_of(another, f"Giving {session.claim.run_id} up")
+            failure_of(another, f"Giving {run_id} up")
 
 
 def _take_news(run_ids: Sequence[str]) -> Work[list[tuple[str, Wish]]]:

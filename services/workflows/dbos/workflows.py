@@ -19,6 +19,7 @@ from quantum_suite.services.workflows.dbos.background import background
 from quantum_suite.services.workflows.dbos.engine import Engine, open_engine
 from quantum_suite.services.workflows.dbos.ledger import Ledger, Transaction, database_errors, open_ledger
 from quantum_suite.services.workflows.dbos.membership import Membership
+from quantum_suite.services.workflows.dbos.messages import give_verdict, send_signal
 from quantum_suite.services.workflows.dbos.relay import Relay
 from quantum_suite.services.workflows.dbos.rows import load, now_ms, read_page, read_run, read_steps, step_records
 from quantum_suite.services.workflows.dbos.steering import (
@@ -26,10 +27,8 @@ from quantum_suite.services.workflows.dbos.steering import (
     forget,
     forgettable,
     fork_run,
-    give_verdict,
     pause_run,
     resume_run,
-    send_signal,
 )
 from quantum_suite.services.workflows.dbos.tables import SQLITE_MIGRATIONS
 from quantum_suite.services.workflows.dbos.timetable import Timetable

@@ -27,7 +27,7 @@ STATEMENTS: tuple[str, ...] = (
     CREATE TABLE workflow_outbox (
         seq bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
         id text NOT NULL UNIQUE, run_id text NOT NULL, type text NOT NULL, data text NOT NULL,
-        principal text, personal text, at_ms bigint NOT NULL)
+        principal text, at_ms bigint NOT NULL)
     """,
     """
     CREATE TABLE definitions (
