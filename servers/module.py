@@ -1,6 +1,6 @@
 """What a module's package hands to the hub."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,11 +9,17 @@ from mcp.server.mcpserver import MCPServer
 
 from quantum_suite.core.engines import EngineStatus
 from quantum_suite.services.events.interface import EventStore
+from quantum_suite.services.objects.interface import ObjectStore
+from quantum_suite.services.workflows.composite.composites import Composites
+from quantum_suite.services.workflows.interface import Workflows
 from quantum_suite.services.workspaces import Workspaces
 
 
 def _no_engines() -> Sequence[EngineStatus]:
     return ()
+
+
+OpenWorkflows = Callable[[], Awaitable[Workflows]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +31,12 @@ class Services:
     workspaces: Workspaces
     events: EventStore
     """Where the module says what happened."""
+    objects: ObjectStore | None = None
+    """Where reports and artefacts are kept."""
+    open_workflows: OpenWorkflows | None = None
+    """Returns the orchestrator, opened on first need: it is heavy to open."""
+    composites: Composites | None = None
+    """Workflows written as data; the orchestrator knows their `workflows()`."""
 
 
 @dataclass(frozen=True, slots=True)
