@@ -121,6 +121,8 @@ class NatsConnection:
             logger.info("NATS at %s is back.", self.address)
 
         async def failed(error: Exception) -> None:
+            if not isinstance(error, errors.AuthorizationError) and _words(errors.AuthorizationError()) in trouble:
+                return  # what follows a refusal says less
             trouble[0] = _words(error)
             logger.debug("NATS at %s: %s", self.address, trouble[0])
 

@@ -13,7 +13,7 @@ from quantum_suite.services.leases.memory import MemoryLeaseStore
 pytestmark = pytest.mark.anyio
 
 BOUND_SECONDS = 10.0
-TTL = 0.3
+TTL = 0.6
 
 
 class Shaky:
