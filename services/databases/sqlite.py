@@ -5,10 +5,11 @@ WAL with `synchronous=FULL`: what was committed survives a crash of the machine.
 
 import os
 import sqlite3
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
@@ -84,8 +85,8 @@ class SqliteDatabase:
         if self._closed:
             raise Unavailable(f"{self.path} is closed.")
         self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        # SQLite gives its -wal and -shm files the mode of the file itself.
-        os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        if not self.path.exists():
+            _make_private(self.path)
         connection = sqlite3.connect(
             self.path, timeout=self._busy_seconds, isolation_level=None, check_same_thread=False
         )
@@ -142,6 +143,21 @@ class SqliteDatabase:
                 if statement.strip():
                     connection.execute(statement)
         connection.execute(f"PRAGMA user_version={len(self._migrations)}")
+
+
+def _make_private(path: Path) -> None:
+    """Make an empty file only this user may read; SQLite gives its -wal and -shm files the same mode.
+
+    Made under another name and linked, because closing a database file drops every lock this process has on it
+    (fcntl(2)): another process would then take the database for unused, and remove the log that is being written.
+    """
+    descriptor, made = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    os.close(descriptor)
+    try:
+        with suppress(FileExistsError):
+            os.link(made, path)
+    finally:
+        Path(made).unlink()
 
 
 def _one_at_a_time(limiters: RunVar[CapacityLimiter]) -> CapacityLimiter:
