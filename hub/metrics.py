@@ -17,7 +17,8 @@ _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 
 class Metrics:
     """The hub's metrics in a registry of their own. Label values are bounded sets."""
 
-    def __init__(self, statuses: Callable[[], Sequence[UpstreamStatus]]) -> None:
+    def __init__(self, statuses: Callable[[], Sequence[UpstreamStatus]], *more: Collector) -> None:
+        """`more` is shown besides."""
         self.registry = CollectorRegistry()
         self.calls = Counter(
             "quantum_calls", "Calls answered.", ("method", "upstream", "outcome"), registry=self.registry
@@ -31,6 +32,8 @@ class Metrics:
         )
         self.in_flight = Gauge("quantum_calls_in_flight", "Calls being answered.", registry=self.registry)
         self.registry.register(_UpstreamCollector(statuses))
+        for collector in more:
+            self.registry.register(collector)
 
     def render(self) -> bytes:
         """Return the exposition text."""

@@ -60,8 +60,9 @@ class HubSettings(BaseModel):
     )
     bus: str = Field(default="inprocess", description="What carries events: inprocess or nats://host:port.")
     cache: str = Field(
-        default="sqlite",
-        description="What caches and rate limits share: memory, sqlite (below data_dir) or valkey://host:port/0.",
+        default="memory",
+        description="What keeps caches and rate limits: memory (this process alone), sqlite (this machine's "
+        "processes) or valkey://host:port/0.",
     )
     objects: str | None = Field(
         default=None, description="Where reports and artefacts are kept: file:///dir or s3://bucket/prefix."

@@ -7,12 +7,14 @@ or refused.
 """
 
 import sqlite3
-from typing import Any
+from typing import Any, TYPE_CHECKING
 
-from psycopg import AsyncConnection
 
 from quantum_suite.core.errors import Fenced
 from quantum_suite.core.events import Fence
+
+if TYPE_CHECKING:
+    from psycopg import AsyncConnection
 
 SQLITE_FENCES = "CREATE TABLE fences (name TEXT PRIMARY KEY, token INTEGER NOT NULL) STRICT, WITHOUT ROWID"
 """The table, for the migrations of a SQLite file. On PostgreSQL the suite's schema has it."""
@@ -37,7 +39,7 @@ def check_sqlite_fence(connection: sqlite3.Connection, fence: Fence) -> None:
         connection.execute(_SQLITE_RAISE, (fence.name, fence.token))
 
 
-async def check_postgres_fence(connection: AsyncConnection[Any], fence: Fence) -> None:
+async def check_postgres_fence(connection: "AsyncConnection[Any]", fence: Fence) -> None:
     """Check and record a token, and lock its name until the transaction ends (READ COMMITTED). Raises Fenced."""
     cursor = await connection.execute(_POSTGRES_RAISE, (fence.name, fence.token))
     if await cursor.fetchone() is None:

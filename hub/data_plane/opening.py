@@ -1,0 +1,102 @@
+"""Puts the data plane together: stores, what carries events, and what is derived from them."""
+
+import os
+import socket
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from anyio.abc import TaskGroup
+
+from quantum_suite.core.ids import new_id
+from quantum_suite.hub.data_plane.delivery import Volatile, open_bus, open_volatile
+from quantum_suite.hub.data_plane.stores import Stores, checkpoint_file, open_stores
+from quantum_suite.hub.settings import HubSettings
+from quantum_suite.services.audit.chain.writer import ChainWriter
+from quantum_suite.services.audit.journal_relay import JournalRelay
+from quantum_suite.services.bus.interface import Bus
+from quantum_suite.services.bus.wake_up import wake_on_news
+from quantum_suite.services.events.relay import Relay
+from quantum_suite.services.leases.holding import lead
+from quantum_suite.services.leases.interface import Lease
+from quantum_suite.services.objects.interface import ObjectStore
+from quantum_suite.services.objects.opening import open_object_store
+from quantum_suite.services.objects.retention import Retention
+from quantum_suite.services.projections.metrics import EventMetrics
+from quantum_suite.services.projections.runner import ProjectionRunner
+from quantum_suite.services.workflows.composite.composites import Composites
+from quantum_suite.services.workflows.tool_calls import ToolCalls
+from quantum_suite.services.workflows.tool_catalogue import ToolCatalogue
+from quantum_suite.tools.orchestrator.actions import standard_actions
+
+LEASE_SECONDS = 10.0
+"""How long a process that is lost keeps others from its work."""
+
+AUDIT_CHAIN = "audit-chain"
+"""The lease of whoever writes the audit chain."""
+
+
+@dataclass(frozen=True, slots=True)
+class DataPlane:
+    """What this process keeps, carries and derives. Opened; `run_in` sets it going."""
+
+    holder: str
+    """This process's name among those that share the leases."""
+    stores: Stores
+    bus: Bus
+    volatile: Volatile
+    objects: ObjectStore
+    projections: ProjectionRunner
+    metrics: EventMetrics
+    journal: JournalRelay
+    chain: ChainWriter
+
+    def composites(self, calls: ToolCalls, offers: ToolCatalogue) -> Composites:
+        """Return the workflows written as data, whose steps call tools through `calls`."""
+        actions = standard_actions(self.stores.events, self.objects)
+        return Composites(calls, self.stores.definitions, actions, offers)
+
+    def run_in(self, tasks: TaskGroup) -> None:
+        """Start what goes on in the background, in `tasks`. Each part waits for what is away."""
+        stores = self.stores
+        relay = Relay(stores.events, self.bus, stores.progress, stores.leases, holder=self.holder)
+        tasks.start_soon(self.journal.run)
+        tasks.start_soon(self._write_chain)
+        tasks.start_soon(relay.run)
+        tasks.start_soon(wake_on_news, self.bus, stores.events)
+        tasks.start_soon(self.projections.run)
+        tasks.start_soon(self.metrics.run, stores.events)
+        tasks.start_soon(Retention(self.objects, stores.leases, self.holder).run)
+
+    async def _write_chain(self) -> None:
+        async def write(lease: Lease) -> None:
+            await self.chain.run(lease.fence)
+
+        await lead(self.stores.leases, AUDIT_CHAIN, self.holder, LEASE_SECONDS, write)
+
+
+@asynccontextmanager
+async def open_data_plane(settings: HubSettings) -> AsyncIterator[DataPlane]:
+    """Open what the settings name.
+
+    Raises ConfigurationError for a setting that cannot be used, Unavailable for a server that is away.
+    """
+    holder = new_id(f"{socket.gethostname()[:60]}-{os.getpid()}")
+    async with AsyncExitStack() as stack:
+        stores = await stack.enter_async_context(open_stores(settings))
+        bus = await stack.enter_async_context(open_bus(settings))
+        volatile = await stack.enter_async_context(open_volatile(settings))
+        objects_url = settings.objects or (settings.data_dir.resolve() / "objects").as_uri()
+        objects = open_object_store(objects_url, os.environ)
+        projections = ProjectionRunner(stores.events, stores.progress, stores.leases, holder=holder)
+        yield DataPlane(
+            holder=holder,
+            stores=stores,
+            bus=bus,
+            volatile=volatile,
+            objects=objects,
+            projections=projections,
+            metrics=EventMetrics(projections.statuses),
+            journal=JournalRelay(settings.data_dir / "audit", stores.events),
+            chain=ChainWriter(stores.events, stores.chain, stores.keys, checkpoint_file(settings)),
+        )

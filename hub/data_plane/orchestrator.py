@@ -1,0 +1,62 @@
+"""The workflow engine of this process: opened when it is first needed, for it is heavy to import and to run."""
+
+import logging
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+from quantum_suite.core.errors import SuiteError
+from quantum_suite.hub.data_plane.stores import Stores, is_embedded
+from quantum_suite.hub.data_plane.worker_slots import worker_slot
+from quantum_suite.hub.settings import HubSettings
+from quantum_suite.hub.upstreams.host import Host
+from quantum_suite.services.workflows.interface import Workflow, Workflows
+
+logger = logging.getLogger(__name__)
+
+
+class Orchestrator:
+    """Opens the engine once for all who ask, and keeps it open until `aclose`."""
+
+    def __init__(self, settings: HubSettings, stores: Stores) -> None:
+        self._home: Path = settings.data_dir
+        self._where: str | Path = self._home / "workflows.db" if is_embedded(settings) else settings.database
+        self._stores = stores
+        self._definitions: list[Workflow] = []
+        self._engine = Host(self._open)
+
+    def know(self, definitions: Sequence[Workflow]) -> None:
+        """Add definitions, before the engine is opened."""
+        self._definitions.extend(definitions)
+
+    async def open(self) -> Workflows:
+        """Return the engine, opening it on first use; raises what opening it raised."""
+        return await self._engine.open()
+
+    async def take_up(self) -> None:
+        """Open the engine if anything may be waiting for it: runs, schedules, what other workers left."""
+        if isinstance(self._where, Path) and not self._where.exists():
+            return
+        try:
+            await self._engine.open()
+        except SuiteError as error:
+            logger.error("Unfinished workflows are not taken up now: %s", error)
+
+    async def aclose(self, seconds: float) -> None:
+        """End the work at its present step and close the engine, within about `seconds`."""
+        await self._engine.aclose(seconds)
+
+    async def _open(self, stack: AsyncExitStack) -> Workflows:
+        # The engine and what it stands on take a second to import, and memory.
+        from quantum_suite.services.workflows.dbos.workflows import open_workflows
+
+        worker = stack.enter_context(worker_slot(self._home / "workers"))
+        return await stack.enter_async_context(
+            open_workflows(
+                self._where,
+                self._definitions,
+                events=self._stores.events,
+                leases=self._stores.leases,
+                worker_id=worker,
+            )
+        )

@@ -1,0 +1,50 @@
+"""Names for workers that last longer than processes."""
+
+import fcntl
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from quantum_suite.core.errors import ConfigurationError
+from quantum_suite.core.ids import new_id
+
+_MOST_SLOTS = 64
+
+
+@contextmanager
+def worker_slot(directory: Path) -> Iterator[str]:
+    """Hold a name that no other running process of this data directory has.
+
+    The first process gets the first name, so that one that starts after a crash has the name of the one that
+    crashed, and takes its work up at once. The kernel frees a name with its process. Raises ConfigurationError
+    when none is left.
+    """
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    machine = _machine(directory / "machine")
+    for number in range(1, _MOST_SLOTS + 1):
+        held = os.open(directory / f"{number}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(held)
+            continue
+        try:
+            yield f"{machine}-{number}"
+        finally:
+            os.close(held)
+        return
+    raise ConfigurationError(
+        f"{_MOST_SLOTS} processes share {directory.parent} already.", "End some, or use another data directory."
+    )
+
+
+def _machine(path: Path) -> str:
+    """Return the data directory's own name, made up once: host names repeat among containers."""
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(new_id(socket.gethostname()[:40].replace(":", "-")))
+    except FileExistsError:
+        pass
+    return path.read_text(encoding="utf-8").strip()
