@@ -36,7 +36,10 @@ class DirectoryKeyring(keyring.backend.KeyringBackend):
         return path.read_text() if path.exists() else None
 
     def set_password(self, service: str, username: str, password: str) -> None:
-        (self._directory / f"{service}.{username}").write_text(password)
+        path = self._directory / f"{service}.{username}"
+        fresh = path.with_suffix(f".{new_data_key().id}")
+        fresh.write_text(password)
+        fresh.replace(path)  # no keyring shows half a secret
 
 
 class Opened:

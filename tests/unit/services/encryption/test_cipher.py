@@ -1,6 +1,7 @@
 """Sealed values: the published construction, bound to their context, refused when anything is changed."""
 
-import os
+import subprocess
+import sys
 
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -84,15 +85,20 @@ def test_nonces_do_not_repeat_and_subkeys_are_renewed_before_their_bound() -> No
     assert all(opener.open(value, b"") == b"" for value in sealed)
 
 
-def test_a_forked_child_seals_under_a_subkey_of_its_own() -> None:
-    sealer = Sealer(KEY)
-    mine = sealer.seal(b"", b"")[9:21]
-    readable, writable = os.pipe()
-    child = os.fork()
-    if child == 0:
-        os.write(writable, sealer.seal(b"", b"")[9:21])
-        os._exit(0)
+FORKING = """
+import os
+from quantum_suite.services.encryption.cipher import Sealer, new_data_key
+
+sealer = Sealer(new_data_key())
+sealer.seal(b"", b"")
+child = os.fork()
+os.write(1, sealer.seal(b"", b"")[9:21].hex().encode() + b" ")
+if child:
     os.waitpid(child, 0)
-    assert os.read(readable, 100) != mine
-    os.close(readable)
-    os.close(writable)
+"""
+
+
+def test_a_forked_child_seals_under_a_subkey_of_its_own() -> None:
+    ran = subprocess.run([sys.executable, "-c", FORKING], capture_output=True, text=True, check=True)
+    mine, childs = ran.stdout.split()
+    assert mine != childs
