@@ -135,7 +135,16 @@ async def open_hub(  # noqa: PLR0915 - the one place where everything is put tog
             return ConfigStatus(path=str(path), problem=watched.problem)
 
         answer = fold(stages, router.handle)
-        gateway = Gateway(answer, registry, following, authenticator, mounts, metrics, configuration)
+        gateway = Gateway(
+            answer,
+            registry,
+            following,
+            authenticator,
+            mounts,
+            metrics,
+            configuration,
+            orchestrator.open,
+        )
         known = Knowledge(
             registry.statuses, registry.outlines, configuration, mounts.engines, registry.stderr_tail
         )

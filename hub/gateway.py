@@ -1,6 +1,6 @@
 """A running hub, as the wire and people see it."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from quantum_suite.core.engines import EngineStatus
 from quantum_suite.core.errors import SuiteError
@@ -14,6 +14,7 @@ from quantum_suite.hub.pipeline.errors import as_rpc_error
 from quantum_suite.hub.registry import Registry
 from quantum_suite.hub.router import session_key
 from quantum_suite.hub.status import ConfigStatus, UpstreamStatus
+from quantum_suite.services.workflows.interface import Workflows
 
 
 class Gateway:
@@ -28,6 +29,7 @@ class Gateway:
         mounts: Mounts,
         metrics: Metrics,
         configuration: Callable[[], ConfigStatus],
+        open_workflows: Callable[[], Awaitable[Workflows]],
     ) -> None:
         self._answer = answer
         self._registry = registry
@@ -36,6 +38,7 @@ class Gateway:
         self._mounts = mounts
         self.metrics = metrics
         self._configuration = configuration
+        self._open_workflows = open_workflows
         self.draining = False
         """Whether the hub takes no new call because it is about to end."""
 
@@ -65,6 +68,10 @@ class Gateway:
     async def session_closed(self, session: Session) -> None:
         """Forget the session."""
         self._following.session_closed(session)
+
+    async def work(self) -> None:
+        """Take on queued runs from now on, wherever they were started."""
+        await self._open_workflows()
 
     def statuses(self) -> list[UpstreamStatus]:
         """Return how every upstream stands."""

@@ -297,12 +297,16 @@ class Router:
         return Way(upstream, key, call, target, Caller(principal, call.id), headers)
 
     async def let_go(self, call: Call, target: Target, server_task: Json | None) -> None:
-        """Cancel what a call left open: what is parked under its `requestState`, and a task its server made."""
-        self._parking.drop(call.params.get("requestState"))
+        """Cancel what a call left open: a task its server made, and what is parked under its `requestState`.
+
+        In that order: a question that is dropped first reads like an answer. Raises Unavailable when the server
+        is away.
+        """
         upstream = self._registry.get(target.upstream)
         if server_task is not None and upstream is not None:
             era: Era = "modern" if await upstream.speaks("modern") else "handshake"
             await self._way(call, target, upstream, era, None).server_task(server_task).cancel(call.peer)
+        self._parking.drop(call.params.get("requestState"))
 
 
 _HANDSHAKE_ONLY = frozenset(

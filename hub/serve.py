@@ -2,11 +2,13 @@
 
 import gc
 import logging
+import signal
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
 
+import anyio
 import anyio.to_thread
 import orjson
 
@@ -73,6 +75,22 @@ async def serve_stdio(settings: HubSettings, *, only: str | None = None) -> None
     configure_logging(settings.log_level)
     async with open_hub(settings, only=only) as gateway:
         await run_stdio(gateway, settings)
+
+
+async def work(settings: HubSettings, *, on_ready: Callable[[], None] | None = None) -> None:
+    """Take on queued runs, without listening, until SIGINT or SIGTERM; then what is under way goes back in line.
+
+    Raises as `open_hub`. `on_ready` is called once, when the first run can be taken.
+    """
+    configure_logging(settings.log_level)
+    async with open_hub(settings) as gateway:
+        await gateway.work()
+        if on_ready is not None:
+            on_ready()
+        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            async for number in signals:
+                logger.info("Stopping on %s", signal.Signals(number).name)
+                return
 
 
 def _settle_memory() -> None:

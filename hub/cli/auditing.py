@@ -20,7 +20,7 @@ from quantum_suite.core.errors import CallerError, ConfigurationError, Unavailab
 from quantum_suite.hub.cli.console import out, printable, say, write_json, write_line
 from quantum_suite.hub.cli.exits import ExitCode
 from quantum_suite.hub.cli.keeping import parse_duration
-from quantum_suite.hub.cli.stores import Stores, open_stores
+from quantum_suite.hub.data_plane.stores import Stores, open_stores
 from quantum_suite.hub.settings import HubSettings, read_settings
 from quantum_suite.services.audit.chain.checkpoints import CheckpointFile, PublicKeys
 from quantum_suite.services.audit.chain.checkpoints import public_keys as keys_of

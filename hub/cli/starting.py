@@ -1,4 +1,4 @@
-"""Starting a hub for `up`, `serve` and `stdio`."""
+"""Starting a hub for `up`, `serve`, `stdio` and `worker`."""
 
 import sys
 import tempfile
@@ -6,9 +6,9 @@ from pathlib import Path
 
 from quantum_suite.core.errors import ConfigurationError
 from quantum_suite.hub.cli.announcing import announce, announcement_json
-from quantum_suite.hub.cli.console import write_line
+from quantum_suite.hub.cli.console import write_json, write_line
 from quantum_suite.hub.cli.exits import ExitCode
-from quantum_suite.hub.serve import Started, serve_http, serve_stdio
+from quantum_suite.hub.serve import Started, serve_http, serve_stdio, work
 from quantum_suite.hub.settings import HubSettings
 
 
@@ -31,6 +31,21 @@ async def start_stdio(settings: HubSettings, only: str | None) -> ExitCode:
     """Serve over stdin and stdout until stdin ends."""
     make_data_dir(settings.data_dir)
     await serve_stdio(settings, only=only)
+    return ExitCode.OK
+
+
+async def start_worker(settings: HubSettings, as_json: bool) -> ExitCode:
+    """Work on queued runs until told to stop."""
+
+    def ready() -> None:
+        if as_json:
+            write_json({"database": settings.database.rpartition("@")[2], "data_dir": str(settings.data_dir)})
+        else:
+            write_line("Working on queued runs. Ctrl-C stops it; what is under way goes back in line.")
+        sys.stdout.flush()
+
+    make_data_dir(settings.data_dir)
+    await work(settings, on_ready=ready)
     return ExitCode.OK
 
 

@@ -10,7 +10,7 @@ from anyio.abc import TaskGroup
 
 from quantum_suite.core.ids import new_id
 from quantum_suite.hub.data_plane.delivery import Volatile, open_bus, open_volatile
-from quantum_suite.hub.data_plane.stores import Stores, checkpoint_file, open_stores
+from quantum_suite.hub.data_plane.stores import Stores, open_stores
 from quantum_suite.hub.settings import HubSettings
 from quantum_suite.services.audit.chain.writer import ChainWriter
 from quantum_suite.services.audit.journal_relay import JournalRelay
@@ -98,5 +98,5 @@ async def open_data_plane(settings: HubSettings) -> AsyncIterator[DataPlane]:
             projections=projections,
             metrics=EventMetrics(projections.statuses),
             journal=JournalRelay(settings.data_dir / "audit", stores.events),
-            chain=ChainWriter(stores.events, stores.chain, stores.keys, checkpoint_file(settings)),
+            chain=ChainWriter(stores.events, stores.chain, stores.keys, stores.checkpoint_file),
         )

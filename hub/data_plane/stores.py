@@ -26,7 +26,9 @@ from quantum_suite.services.leases.sqlite import SqliteLeaseStore
 from quantum_suite.services.projections.control_events import CONTROL_EVENTS
 from quantum_suite.services.projections.interface import ProgressStore
 from quantum_suite.services.projections.sqlite import SqliteProgressStore
+from quantum_suite.services.sagas.saga_events import SAGA_EVENTS
 from quantum_suite.services.workflows.events import RUN_EVENTS
+from quantum_suite.tools.orchestrator.postures import POSTURE_EVENTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,8 @@ class Stores:
     progress: ProgressStore
     leases: LeaseStore
     chain: AuditChain
+    checkpoint_file: CheckpointFile
+    """Where the chain's checkpoints are written besides, so that a cut is noticed."""
     definitions: DefinitionStore
     keys: KeyProvider
     subject_keys: SubjectKeys
@@ -44,7 +48,7 @@ class Stores:
 
 def registered_types() -> Sequence[type[EventData]]:
     """Return every type of event that the suite's own parts append."""
-    return (*SCAN_EVENTS, *CALL_EVENTS, *RUN_EVENTS, *CONTROL_EVENTS)
+    return (*SCAN_EVENTS, *CALL_EVENTS, *RUN_EVENTS, *CONTROL_EVENTS, *SAGA_EVENTS, *POSTURE_EVENTS)
 
 
 def is_embedded(settings: HubSettings) -> bool:
@@ -76,13 +80,8 @@ async def open_stores(settings: HubSettings) -> AsyncIterator[Stores]:
             # The client of PostgreSQL takes memory that most installations have no use for.
             from quantum_suite.hub.data_plane.postgres import open_postgres_stores
 
-            opened = open_postgres_stores(settings.database, registry, keys, leases)
+            opened = open_postgres_stores(settings.database, registry, keys, leases, _checkpoint_file(settings))
             yield await stack.enter_async_context(opened)
-
-
-def checkpoint_file(settings: HubSettings) -> CheckpointFile:
-    """Return the file the audit chain's checkpoints are written to besides, so that a cut is noticed."""
-    return CheckpointFile(settings.data_dir / "audit" / "checkpoints.jsonl")
 
 
 async def _embedded(
@@ -100,10 +99,15 @@ async def _embedded(
         progress=stack.enter_context(SqliteProgressStore(home / "progress.db")),
         leases=leases or stack.enter_context(SqliteLeaseStore(home / "leases.db")),
         chain=stack.enter_context(open_sqlite_audit_chain(home / "audit.db")),
+        checkpoint_file=_checkpoint_file(settings),
         definitions=stack.enter_context(SqliteDefinitionStore(home / "definitions.db")),
         keys=keys,
         subject_keys=subject_keys,
     )
+
+
+def _checkpoint_file(settings: HubSettings) -> CheckpointFile:
+    return CheckpointFile(settings.data_dir / "audit" / "checkpoints.jsonl")
 
 
 async def _leases(stack: AsyncExitStack, url: str | None) -> LeaseStore | None:

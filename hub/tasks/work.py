@@ -4,12 +4,13 @@ import hashlib
 import secrets
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import anyio
 
-from quantum_suite.core.errors import SuiteError
+from quantum_suite.core.errors import SuiteError, Unavailable
 from quantum_suite.hub.call import (
     CONNECTION_CLOSED,
     INVALID_PARAMS,
@@ -27,7 +28,7 @@ from quantum_suite.hub.target import Target
 from quantum_suite.hub.tasks.forms import ERROR_STATUS, INPUT_STATUS
 from quantum_suite.hub.tasks.handles import INPUT_TOPIC, WORKFLOW
 from quantum_suite.hub.tasks.peer import ProgressPeer
-from quantum_suite.hub.tasks.record import TaskRecord, in_modern_form, principal_of
+from quantum_suite.hub.tasks.record import TaskRecord, in_modern_form
 from quantum_suite.services.workflows.interface import Owner, RunContext, StepContext, Workflow
 
 MAX_ROUNDS = 40
@@ -35,6 +36,9 @@ MAX_ROUNDS = 40
 
 STARTING_SECONDS = 60.0
 """How long after the start of this process a task waits for a server that is not there yet."""
+
+LET_GO_SECONDS = 30.0
+"""How long a server that is away is told again and again to stop what a task left open there."""
 
 _RETRY_SECONDS = 1.0
 
@@ -145,9 +149,8 @@ class TaskWork:
             doubt = begun is not None and begun.partition(":")[2] == run.run_id and begun != self._mark(run.run_id)
             return await self._outcome(call, self._give_up if doubt else self._call)
 
-        return dict(
-            await run.step("follow" if this.server_task else "call", carry, undo=self._undo(run.owner, record))
-        )
+        undo = self._undo(run.owner, record, this.server_task)
+        return dict(await run.step("follow" if this.server_task else "call", carry, undo=undo))
 
     async def _adopt(self, run: RunContext, record: TaskRecord, server_task: Json) -> None:
         """Be answerable for a task that the server has made before the run began."""
@@ -155,11 +158,18 @@ class TaskWork:
         async def adopt(_: StepContext) -> Json:
             return {"result": server_task}
 
-        await run.step("adopt", adopt, undo=self._undo(run.owner, record))
+        await run.step("adopt", adopt, undo=self._undo(run.owner, record, None))
 
-    def _undo(self, owner: Owner, record: TaskRecord) -> Undo:
+    def _undo(self, owner: Owner, record: TaskRecord, server_task: Json | None) -> Undo:
+        """Take back what a round left open: a question, and a task of the server's that it followed or made."""
+
         async def undo(_: StepContext, outcome: Any) -> None:
-            await self._let_go(record, owner, outcome)
+            result = outcome.get("result") or {}
+            if result.get("resultType") == "task":
+                await self._let_go(record, owner, record.params, result)
+            elif result.get("resultType") == "input_required":
+                params = {**record.params, "requestState": result.get("requestState")}
+                await self._let_go(record, owner, params, server_task)
 
         return undo
 
@@ -217,18 +227,16 @@ class TaskWork:
     async def _carry(self, call: Call) -> Json:
         return await self._servers.handle(in_modern_form(call))
 
-    async def _let_go(self, record: TaskRecord, owner: Owner, outcome: Any) -> None:
-        """Take back what a round left open: a question of a server's, or a task of its own."""
-        result = outcome.get("result") or {}
-        made = result if result.get("resultType") == "task" else None
-        if made is None and result.get("resultType") != "input_required":
-            return
-        params = {**record.params, "requestState": result.get("requestState")}
+    async def _let_go(self, record: TaskRecord, owner: Owner, params: Json, server_task: Json | None) -> None:
         call = in_modern_form(record.call(owner, NoPeer(), params, None, ""))
-        call.principal = principal_of(owner)
-        target = self._servers.find(call)
-        if target is not None:
-            await self._servers.let_go(call, target, made)
+        with anyio.move_on_after(LET_GO_SECONDS):
+            while True:
+                target = self._servers.find(call)
+                with suppress(Unavailable):
+                    if target is not None:
+                        await self._servers.let_go(call, target, server_task)
+                        return
+                await anyio.sleep(_RETRY_SECONDS)
 
 
 async def _in_doubt(_: Call) -> Json:

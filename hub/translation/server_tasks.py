@@ -81,17 +81,25 @@ class ServerTask:
             return await self._follow(peer)
         except anyio.get_cancelled_exc_class():
             if cancel_with_us:
-                with anyio.CancelScope(shield=True):
+                with anyio.move_on_after(_CANCEL_SECONDS, shield=True):
                     await self.cancel(peer)
             raise
 
     async def cancel(self, peer: Peer) -> None:
-        """Ask the server to stop; what it answers does not matter."""
-        with anyio.move_on_after(_CANCEL_SECONDS):
+        """Have the server stop; an error it answers with means that there is nothing to stop any more.
+
+        A server that is out of reach is asked again, until the caller gives up.
+        """
+        while True:
             try:
                 await self._ask("tasks/cancel", {"taskId": self._id}, peer)
-            except (RpcError, Unavailable) as error:
-                logger.debug("a server did not cancel its task: %s", error)
+            except (UpstreamFailed, Unavailable) as error:
+                logger.debug("a server does not hear that its task is cancelled: %s", error)
+            except RpcError:
+                return
+            else:
+                return
+            await anyio.sleep(_USUAL_PAUSE_SECONDS)
 
     async def _follow(self, peer: Peer) -> Json:
         while True:

@@ -1,4 +1,4 @@
-"""`up`, `serve` and `stdio`: the commands that start a hub."""
+"""`up`, `serve`, `stdio` and `worker`: the commands that start a hub."""
 
 from typing import Annotated
 
@@ -12,6 +12,7 @@ def declare(app: typer.Typer) -> None:
     app.command()(up)
     app.command()(stdio)
     app.command()(serve)
+    app.command()(worker)
 
 
 def up(
@@ -61,3 +62,16 @@ def serve(
     if over_stdio:
         finish(start_stdio, settings, name)
     finish(start_http, settings, name, as_json)
+
+
+def worker(
+    config: ConfigFile = None, workspace: Workspace = None, data_dir: DataDir = None, as_json: Json = False
+) -> None:
+    """Take on workflow runs and long calls, without listening, until Ctrl-C.
+
+    One more of these, here or on another machine, takes on more work: give it the same database.
+    """
+    from quantum_suite.hub.cli.configuring import settings_from
+    from quantum_suite.hub.cli.starting import start_worker
+
+    finish(start_worker, settings_from(None, None, config, workspace, data_dir), as_json)

@@ -16,7 +16,7 @@ from quantum_suite.core.errors import CallerError
 from quantum_suite.core.events import Fence, NewEvent
 from quantum_suite.hub.cli.auditing import parse_time
 from quantum_suite.hub.cli.exits import ExitCode
-from quantum_suite.hub.cli.stores import open_stores
+from quantum_suite.hub.data_plane.stores import open_stores
 from quantum_suite.hub.settings import HubSettings
 from quantum_suite.services.audit.call_events import CallEnded, call_event
 from quantum_suite.services.audit.chain.writer import ChainWriter
