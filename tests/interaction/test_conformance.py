@@ -98,6 +98,7 @@ async def test_every_scenario_of_tasks_passes_with_real_checks(mount, tmp_path):
 @pytest.mark.parametrize("mount", [_in_process, _over_stdio, _over_http], ids=lambda mount: mount.__name__)
 async def test_status_notifications_come_on_the_stream_the_extension_names(mount, tmp_path):
     async with mount(tmp_path) as url, ModernClient(url) as client, ModernClient(url, capabilities={}) as without:
+        await client.until_offered("slow_compute")
         task_id = await client.begin("slow_compute", seconds=1, label="followed")
         async with client.listening(task_id, "unknown") as (agreed, stream):
             told = await stream.until("completed")

@@ -32,6 +32,8 @@ CONFIRM = {"action": "accept", "content": {"confirm": True}}
 @asynccontextmanager
 async def a_hub(home: Path, **options: Any) -> AsyncIterator[RunningHub]:
     async with running_hub(home, {"reference": reference(prefix="", **options)}) as hub:
+        async with ModernClient(hub.url) as client:
+            await client.until_offered("slow_compute")
         yield hub
 
 

@@ -19,6 +19,8 @@ ACCEPTED = {"action": "accept", "content": {"confirm": True, "name": "Ada"}}
 @asynccontextmanager
 async def a_hub(home: Path) -> AsyncIterator[RunningHub]:
     async with running_hub(home, {"reference": reference(prefix="")}) as hub:
+        async with ModernClient(hub.url) as client:
+            await client.until_offered("slow_compute")
         yield hub
 
 

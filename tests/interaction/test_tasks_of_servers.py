@@ -27,6 +27,8 @@ def task_server(form: str) -> dict[str, object]:
 @asynccontextmanager
 async def a_hub(home: Path, form: str) -> AsyncIterator[str]:
     async with running_hub(home, {"theirs": task_server(form)}) as hub:
+        async with ModernClient(hub.url) as client:
+            await client.until_offered("work")
         yield hub.url
 
 

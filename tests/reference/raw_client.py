@@ -142,6 +142,12 @@ class ModernClient:
         """Answer what a task asks."""
         return await self.request("tasks/update", {"taskId": task_id, "inputResponses": responses})
 
+    async def until_offered(self, tool: str) -> None:
+        """Return once the tool is listed: on a busy machine its server may take long to start."""
+        with anyio.fail_after(2 * PATIENCE_SECONDS):
+            while tool not in [one["name"] for one in (await self.request("tools/list"))["tools"]]:
+                await anyio.sleep(_LOOK_SECONDS)
+
     @asynccontextmanager
     async def listening(self, *task_ids: str) -> AsyncIterator[tuple[list[str], Listening]]:
         """Follow tasks; yields the ids that the server agreed to, and the stream."""
