@@ -8,8 +8,10 @@ from typing import Any
 from mcp.server.mcpserver import MCPServer
 
 from quantum_suite.core.engines import EngineStatus
+from quantum_suite.services.analytics.interface import Analytics
 from quantum_suite.services.events.interface import EventStore
 from quantum_suite.services.objects.interface import ObjectStore
+from quantum_suite.services.projections.runner import ProjectionRunner
 from quantum_suite.services.workflows.composite.composites import Composites
 from quantum_suite.services.workflows.interface import Workflows
 from quantum_suite.services.workspaces import Workspaces
@@ -37,6 +39,10 @@ class Services:
     """Returns the orchestrator, opened on first need: it is heavy to open."""
     composites: Composites | None = None
     """Workflows written as data; the orchestrator knows their `workflows()`."""
+    projections: ProjectionRunner | None = None
+    """What follows the events: how it is doing, and what it could not deal with."""
+    analytics: Analytics | None = None
+    """The events as tables; None where DuckDB is not installed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ import orjson
 from quantum_suite.core.errors import EngineMissing, Fenced, SuiteError, Unavailable
 from quantum_suite.core.events import Event, EventFilter, Fence, Position
 from quantum_suite.core.ids import new_id
-from quantum_suite.services.analytics.interface import QueryResult
+from quantum_suite.services.analytics.interface import EventQuery, QueryResult
 from quantum_suite.services.analytics.published import QUERY_SECONDS, PublishedTables
 from quantum_suite.services.analytics.tables import SCHEMA_VERSION, TABLES
 from quantum_suite.services.databases.fences import outdated
@@ -153,6 +153,11 @@ class DuckdbAnalytics:
         """Run one SELECT on the published copy, which is brought up to date first where that is due."""
         await self.publish()
         return await self._tables.query(sql, max_rows=max_rows)
+
+    async def latest(self, wanted: EventQuery) -> QueryResult:
+        """Return events from the published copy, newest first."""
+        await self.publish()
+        return await self._tables.latest(wanted)
 
     async def run(self) -> None:
         """Publish changes until cancelled."""

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from datetime import UTC
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import anyio
 import orjson
 
 from quantum_suite.core.errors import CallerError, EngineError, Unavailable
-from quantum_suite.services.analytics.interface import MAX_ROWS, QueryResult
+from quantum_suite.services.analytics.interface import MAX_ROWS, EventQuery, QueryResult
 from quantum_suite.services.process import ProcessOutputTooLarge, ProcessTimeout, run
 
 QUERY_SECONDS = 15.0
@@ -45,11 +46,26 @@ class PublishedTables:
         """Run one SELECT on the copy; see `Analytics.query`."""
         if len(sql) > _MAX_SQL_CHARACTERS:
             raise CallerError("The query is too long.", f"Stay below {_MAX_SQL_CHARACTERS}.", argument="sql")
+        return await self._answer(sql, {}, max_rows)
+
+    async def latest(self, wanted: EventQuery) -> QueryResult:
+        """Return events, newest first; see `Analytics.latest`."""
+        since = wanted.since.astimezone(UTC).replace(tzinfo=None).isoformat() if wanted.since else None
+        values = {
+            "principal": wanted.principal,
+            "types": list(wanted.types),
+            "since": since,
+            "limit": wanted.limit,
+        }
+        return await self._answer(_LATEST, values, wanted.limit)
+
+    async def _answer(self, sql: str, values: dict[str, Any], max_rows: int) -> QueryResult:
         if not self.path.exists():
             raise Unavailable("There are no analytics tables yet.", "Start the suite, and try again shortly.")
         asked = {
             "path": str(self.path),
             "sql": sql,
+            "values": values,
             "max_rows": min(max_rows, MAX_ROWS),
             "max_bytes": _MAX_BYTES,
             "seconds": self._seconds,
@@ -87,6 +103,15 @@ class PublishedTables:
         return answer
 
 
+_LATEST = """
+SELECT position, stream, version, id, type, strftime(time, '%Y-%m-%dT%H:%M:%S.%fZ'), subject, principal, data
+FROM events
+WHERE ($principal IS NULL OR principal = $principal) AND ($since IS NULL OR time >= $since::TIMESTAMP)
+    AND (len($types::VARCHAR[]) = 0 OR list_bool_or(list_transform($types::VARCHAR[], lambda wanted:
+        CASE WHEN ends_with(wanted, '.') THEN starts_with(type, wanted)
+        ELSE regexp_replace(type, '[.]v[0-9]+$', '') = wanted END)))
+ORDER BY time DESC, version DESC LIMIT $limit
+"""
 _HINT = "Ask with one SELECT, for less at once: filter, aggregate, or set a LIMIT."
 
 

@@ -2,7 +2,7 @@
 
 What DuckDB's own bounds do not hold (a function that builds one huge value counts against no memory limit and
 cannot be interrupted) the operating system's do: address space, CPU time and files that may be written.
-Reads `{"path", "sql", "max_rows", "max_bytes", "seconds"}` from stdin, writes one JSON object to stdout.
+Reads `{"path", "sql", "values", "max_rows", "max_bytes", "seconds"}` from stdin, writes one JSON object to stdout.
 """
 
 import json
@@ -58,7 +58,7 @@ def _answer(duckdb: Any, asked: Mapping[str, Any]) -> dict[str, Any]:
         return {"problem": "Only a single SELECT is allowed."}
     connection = duckdb.connect(asked["path"], read_only=True, config=_CONFIG)
     (as_of,) = connection.execute("SELECT max(time) FROM events").fetchone()
-    connection.execute(statements[0])
+    connection.execute(statements[0], asked["values"] or None)
     columns = [column[0] for column in connection.description]
     rows: list[list[Any]] = []
     size = 0

@@ -15,6 +15,7 @@ from quantum_suite.core.errors import CallerError, Fenced, Unavailable
 from quantum_suite.core.events import Event, Fence, Position
 from quantum_suite.services.analytics import duckdb as adapter
 from quantum_suite.services.analytics.duckdb import DuckdbAnalytics
+from quantum_suite.services.analytics.interface import EventQuery
 from quantum_suite.services.events.memory import MemoryEventStore
 from quantum_suite.services.events.registry import EventRegistry
 from quantum_suite.services.leases.memory import MemoryLeaseStore
@@ -290,6 +291,31 @@ async def test_values_json_has_no_form_for_come_as_text(analytics: DuckdbAnalyti
     ((nan, decimal, blob, day, nested, huge),) = await ask(analytics, sql)
     assert (nan, decimal, blob, day, nested) == ("nan", "1.5", "61", "2026-01-01", {"a": [1]})
     assert huge == pytest.approx(2**100)
+
+
+async def test_the_latest_events_are_found_by_principal_type_and_time(analytics: DuckdbAnalytics) -> None:
+    await analytics.apply(
+        [
+            an_event(1, principal="key:ci"),
+            an_event(2, "demo.thing.noticed.v12", principal="key:ci"),
+            an_event(3, principal="key:other"),
+            an_event(4),
+        ],
+        FENCE,
+    )
+
+    async def found(**wanted: Any) -> list[str]:
+        return [row[3] for row in (await analytics.latest(EventQuery(**wanted))).rows]
+
+    assert await found() == ["evt_4", "evt_3", "evt_2", "evt_1"]
+    assert await found(limit=2) == ["evt_4", "evt_3"]
+    assert await found(principal="key:ci") == ["evt_2", "evt_1"]
+    assert await found(principal="' OR true --") == []
+    assert await found(types=("demo.thing.noticed",)) == ["evt_2"]
+    assert await found(types=("demo.thing.happened", "demo.nothing.")) == ["evt_4", "evt_3", "evt_1"]
+    assert await found(types=("demo.thing.",), principal="key:other") == ["evt_3"]
+    assert await found(types=("demo.th",)) == []
+    assert await found(since=NOON + timedelta(seconds=3)) == ["evt_4", "evt_3"]
 
 
 async def test_it_follows_the_log_under_the_runner(tmp_path: Path) -> None:

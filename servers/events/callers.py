@@ -1,0 +1,39 @@
+"""Who is calling, and how errors reach them."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from mcp.server.mcpserver import Context
+from mcp.server.mcpserver.exceptions import ResourceError, ResourceNotFoundError, ToolError
+
+from quantum_suite.core.errors import CallerError, NotFound, SuiteError
+from quantum_suite.core.principals import LOCAL, Caller, Principal
+
+
+def principal_of(ctx: Context[Any, Any]) -> Principal:
+    """Return who a request comes from. The hub attaches a `Caller`; without one the caller is at this machine."""
+    request = ctx.request_context.request
+    return request.principal if isinstance(request, Caller) else LOCAL
+
+
+@contextmanager
+def tool_errors() -> Iterator[None]:
+    """Turn the suite's errors into the tool's answer: which argument, what is wrong, what would be right."""
+    try:
+        yield
+    except CallerError as error:
+        raise ToolError(f"{error.argument}: {error}" if error.argument else str(error)) from error
+    except SuiteError as error:
+        raise ToolError(str(error)) from error
+
+
+@contextmanager
+def resource_errors() -> Iterator[None]:
+    """Turn the suite's errors into the resource's: not found, or what is wrong."""
+    try:
+        yield
+    except NotFound as error:
+        raise ResourceNotFoundError(str(error)) from error
+    except SuiteError as error:
+        raise ResourceError(str(error)) from error

@@ -1,0 +1,1 @@
+"""What the events server's tools do."""
