@@ -52,6 +52,14 @@ def _register_working(server: MCPServer[Any]) -> None:
             await anyio.sleep(seconds / steps)
         return f"computed {label}".strip()
 
+    @server.tool(annotations=READS, meta=LONG_RUNNING)
+    async def run_child(pid_file: str) -> str:
+        """Run a child process for a minute, its id in the file."""
+        async with await anyio.open_process(["sleep", "60"]) as child:
+            await anyio.Path(pid_file).write_text(str(child.pid))
+            await child.wait()
+        return "the child ended"
+
 
 def _register_failing(server: MCPServer[Any]) -> None:
     @server.tool(annotations=READS, meta=TASK_ALONE)
