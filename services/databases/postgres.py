@@ -1,7 +1,8 @@
 """One PostgreSQL database: a pool of connections, and a schema kept up to date by Alembic."""
 
+import logging
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import anyio
 import anyio.to_thread
 import psycopg
 from psycopg import AsyncConnection
+from psycopg.pq import TransactionStatus
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from quantum_suite.core.errors import ConfigurationError, Unavailable
@@ -37,9 +39,15 @@ class PostgresDatabase:
 
         Use `connection.transaction()` for what must happen together.
         """
-        with_errors = _errors(self.url)
-        async with with_errors, self._pool.connection() as connection:
-            yield connection
+        async with _errors(self.url):
+            connection = await self._pool.getconn()
+            try:
+                yield connection
+            finally:
+                # A cancelled borrower gives back too, else cancelled calls would use the pool up.
+                with anyio.CancelScope(shield=True):
+                    await _leave_idle(connection)
+                    await self._pool.putconn(connection)
 
 
 @asynccontextmanager
@@ -50,6 +58,8 @@ async def open_postgres(url: str, *, max_connections: int = 8) -> AsyncIterator[
     """
     async with _errors(url):
         await anyio.to_thread.run_sync(_migrate, url)
+    # The pool reports every attempt to reach a server that is away; those who wait for it say so, once.
+    logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
     pool: AsyncConnectionPool[AsyncConnection[Any]] = AsyncConnectionPool(
         url,
         min_size=1,
@@ -57,7 +67,7 @@ async def open_postgres(url: str, *, max_connections: int = 8) -> AsyncIterator[
         timeout=_WAIT_SECONDS,
         reconnect_timeout=_WAIT_SECONDS,
         open=False,
-        check=AsyncConnectionPool.check_connection,
+        check=_check,
         kwargs={"autocommit": True, "options": f"-c search_path={SCHEMA}"},
     )
     async with _errors(url):
@@ -67,6 +77,25 @@ async def open_postgres(url: str, *, max_connections: int = 8) -> AsyncIterator[
     finally:
         with anyio.CancelScope(shield=True):
             await pool.close()
+
+
+async def _check(connection: AsyncConnection[Any]) -> None:
+    """See whether the server answers; a connection that says nothing in time is as good as lost."""
+    try:
+        with anyio.fail_after(_WAIT_SECONDS):
+            await connection.execute("")
+    except TimeoutError as error:
+        raise psycopg.OperationalError("the server does not answer") from error
+
+
+async def _leave_idle(connection: AsyncConnection[Any]) -> None:
+    """End what a borrower that was interrupted left open; the connection is closed where that cannot be done."""
+    if connection.info.transaction_status == TransactionStatus.IDLE:
+        return
+    with anyio.move_on_after(_WAIT_SECONDS), suppress(psycopg.Error):
+        await connection.rollback()
+        return
+    await connection.close()
 
 
 @asynccontextmanager

@@ -5,13 +5,11 @@ from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import Self
 
-import orjson
-
 from quantum_suite.core.errors import SuiteError
 from quantum_suite.core.events import Event, EventFilter, Fence, NewEvent, Position
 from quantum_suite.services.databases.fences import outdated
 from quantum_suite.services.events.encoding import Row, appended, as_stored, decode, encode, subjects_of
-from quantum_suite.services.events.interface import MAX_BATCH, Snapshot, StoredEvent
+from quantum_suite.services.events.interface import MAX_BATCH, MAX_BATCH_BYTES, Snapshot, StoredEvent
 from quantum_suite.services.events.news import News
 from quantum_suite.services.events.planning import (
     Compare,
@@ -27,6 +25,7 @@ from quantum_suite.services.events.planning import (
 from quantum_suite.services.events.positions import number_of, page_size, position_of, version_after
 from quantum_suite.services.events.registry import EventRegistry
 from quantum_suite.services.events.sealing import EventCipher, NoCipher
+from quantum_suite.services.events.snapshots import open_snapshot, seal_snapshot
 from quantum_suite.services.events.subscription import POLLING_SECONDS, Page, following
 
 
@@ -79,15 +78,14 @@ class MemoryEventStore:
         rows = self._rows[number_of(after) :]
         if where is not None:
             rows = [row for row in rows if where.matches(row[4], row[1])]
-        return await decode(rows[: page_size(limit)], self._registry, self._cipher)
+        return await decode(_page(rows, limit), self._registry, self._cipher)
 
     async def read_stream(self, stream: str, after_version: int = 0, *, limit: int = MAX_BATCH) -> list[Event]:
         rows = self._streams.get(stream, [])[version_after(after_version) :]
-        return await decode(rows[: page_size(limit)], self._registry, self._cipher)
+        return await decode(_page(rows, limit), self._registry, self._cipher)
 
     async def read_stored(self, after: Position | None = None, *, limit: int = MAX_BATCH) -> list[StoredEvent]:
-        first = number_of(after)
-        return as_stored(self._rows[first : first + page_size(limit)])
+        return as_stored(_page(self._rows[number_of(after) :], limit))
 
     def subscribe(
         self, checkpoint: Position | None = None, where: EventFilter | None = None
@@ -104,19 +102,20 @@ class MemoryEventStore:
         return max(len(self._rows) - number_of(after), 0)
 
     async def save_snapshot(self, snapshot: Snapshot) -> None:
+        state = await seal_snapshot(snapshot, self._cipher)
         kept = self._snapshots.get(snapshot.stream)
         if kept is None or kept[1] != snapshot.schema or kept[0] <= snapshot.version:
             self._snapshots[snapshot.stream] = (
                 snapshot.version,
                 snapshot.schema,
-                orjson.dumps(snapshot.state),
+                state,
             )
 
     async def snapshot(self, stream: str, schema: int) -> Snapshot | None:
         kept = self._snapshots.get(stream)
         if kept is None or kept[1] != schema:
             return None
-        return Snapshot(stream, kept[0], orjson.loads(kept[2]), schema)
+        return await open_snapshot(stream, kept[0], schema, kept[2], self._cipher)
 
     async def erase(self, subject: str) -> bool:
         erased = await self._cipher.erase(subject)
@@ -126,8 +125,9 @@ class MemoryEventStore:
     async def _look(self, after: Position | None, where: EventFilter | None) -> Page:
         end = await self.head()
         events = await self.read(after, where)
-        full = len(events) == MAX_BATCH
-        return Page(events, events[-1].position if full else end or after, more=full)
+        if events:
+            return Page(events, events[-1].position, more=True)
+        return Page(events, end or after)
 
     def _write(self, request: Request) -> Written | Repeated | SuiteError:
         fence, stored = request.fence, self._streams.get(request.stream, [])
@@ -150,6 +150,17 @@ class MemoryEventStore:
         self._rows += rows
         self._streams.setdefault(request.stream, []).extend(rows)
         return written
+
+
+def _page(rows: Sequence[Row], limit: int) -> list[Row]:
+    page: list[Row] = []
+    size = 0
+    for row in rows[: page_size(limit)]:
+        page.append(row)
+        size += len(row[7])
+        if size > MAX_BATCH_BYTES:
+            break
+    return page
 
 
 def _rows(request: Request, written: Written) -> list[Row]:

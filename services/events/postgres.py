@@ -189,9 +189,10 @@ class PostgresEventStore:
     async def _cursor(self) -> AsyncIterator[AsyncCursor[Any]]:
         """Lend a cursor; what takes too long counts as a server that is away."""
         try:
-            with anyio.fail_after(self._timeout_seconds):
-                async with self._database.connection() as connection, connection.cursor(binary=True) as cursor:
-                    yield cursor
+            async with self._database.connection() as connection:
+                with anyio.fail_after(self._timeout_seconds):
+                    async with connection.cursor(binary=True) as cursor:
+                        yield cursor
         except TimeoutError as error:
             raise too_slow(self._timeout_seconds) from error
 

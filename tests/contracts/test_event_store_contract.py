@@ -1,0 +1,546 @@
+"""What every event store does."""
+
+import json
+import sqlite3
+import threading
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, closing
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+
+import anyio
+import anyio.lowlevel
+import psycopg
+import pytest
+from reference.counting import Cleared, Counted, a_cipher, counted, opened, registry
+
+from quantum_suite.core.errors import CallerError, ConfigurationError, Conflict, Damaged, Fenced, Unavailable
+from quantum_suite.core.events import Event, EventData, EventFilter, Fence, NewEvent, Position
+from quantum_suite.services.events.interface import (
+    ANY_VERSION,
+    MAX_BATCH,
+    MAX_BATCH_BYTES,
+    MAX_EVENT_BYTES,
+    EventStore,
+    Snapshot,
+)
+from quantum_suite.services.events.memory import MemoryEventStore
+from quantum_suite.services.events.registry import EventRegistry
+from quantum_suite.services.events.sealing import EventCipher
+
+pytestmark = pytest.mark.anyio
+
+STREAM = "tests.counter/one"
+
+
+@pytest.fixture(params=["memory", "sqlite", "postgres"])
+def where(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Where a store of each kind keeps its events."""
+    if request.param == "postgres":
+        return str(request.getfixturevalue("postgres_url"))
+    return "" if request.param == "memory" else str(tmp_path / "events.sqlite3")
+
+
+@pytest.fixture
+def cipher() -> EventCipher:
+    return a_cipher()
+
+
+@pytest.fixture
+async def store(where: str, cipher: EventCipher) -> AsyncIterator[EventStore]:
+    async with AsyncExitStack() as stack:
+        if where:
+            yield await stack.enter_async_context(opened(where, cipher))
+        else:
+            yield await stack.enter_async_context(MemoryEventStore(registry(), cipher, polling_seconds=0.02))
+
+
+async def settled(store: EventStore, number: int, where: EventFilter | None = None) -> list[Event]:
+    """Return the first events once there are so many: another transaction on the server may delay reading."""
+    with anyio.fail_after(20):
+        while True:
+            found: list[Event] = []
+            after: Position | None = None
+            while page := await store.read(after, where):
+                found += page
+                after = page[-1].position
+            if len(found) >= number:
+                return found
+            await anyio.lowlevel.checkpoint()
+
+
+async def test_an_event_reads_back_as_it_was_appended(store: EventStore) -> None:
+    time = datetime(2026, 3, 1, 12, 0, 0, 120, tzinfo=timezone(timedelta(hours=2)))
+    event = NewEvent(
+        Counted(number=2**70, text="a\x00b ü \U0001f600"),
+        subject="thing",
+        personal={"alice": {"name": "Alice"}},
+        principal="user:bob",
+        correlation_id="run_1",
+        causation_id="evt_0",
+        traceparent="00-ab-cd-01",
+        time=time,
+    )
+    [appended] = await store.append(STREAM, 0, [event])
+    assert [appended] == await settled(store, 1) == await store.read_stream(STREAM)
+    assert appended.position == await store.head()
+    assert (appended.stream, appended.version, appended.id) == (STREAM, 1, event.id)
+    assert appended.type == "tests.counter.counted.v1"
+    assert appended.time == time
+    assert registry().parse(appended, Counted) == event.data
+    assert appended.personal == {"alice": {"name": "Alice"}}
+    assert (appended.subject, appended.principal, appended.correlation_id) == ("thing", "user:bob", "run_1")
+    assert (appended.causation_id, appended.traceparent) == ("evt_0", "00-ab-cd-01")
+
+
+async def test_events_come_in_the_order_of_their_appends_and_streams_have_no_gaps(store: EventStore) -> None:
+    for turn in range(5):
+        await store.append(STREAM, turn * 3, counted(0, 1, 2))
+        await store.append("tests.counter/two", turn, counted(turn))
+    events = await settled(store, 20)
+    assert [event.stream for event in events] == ([STREAM] * 3 + ["tests.counter/two"]) * 5
+    one = await store.read_stream(STREAM)
+    assert [event.version for event in one] == list(range(1, 16))
+    assert await store.read_stream(STREAM, 13) == one[13:]
+    assert await store.read_stream(STREAM, 2**80) == []
+    assert await store.read_stream(STREAM, -5, limit=2) == one[:2]
+    assert await store.read(events[4].position, limit=3) == events[5:8]
+    assert await store.count() == 20
+    assert await store.count(events[14].position) == 5
+    assert await store.read(events[-1].position) == []
+
+
+async def test_an_empty_store_has_no_head_and_nothing_to_read(store: EventStore) -> None:
+    assert await store.head() is None
+    assert await store.read() == []
+    assert await store.count() == 0
+    assert await store.read_stream("tests.counter/none") == []
+    assert await store.append(STREAM, 0, []) == []
+    assert await store.read_stream(STREAM) == []
+
+
+async def test_an_append_at_another_version_is_a_conflict_and_stores_nothing(store: EventStore) -> None:
+    await store.append(STREAM, 0, counted(1))
+    for version in (0, 2, 10**12):
+        with pytest.raises(Conflict):
+            await store.append(STREAM, version, counted(2, 3))
+    await store.append(STREAM, ANY_VERSION, counted(4))
+    assert [event.data["number"] for event in await store.read_stream(STREAM)] == [1, 4]
+
+
+async def test_of_many_who_append_at_the_same_version_exactly_one_wins(store: EventStore) -> None:
+    won: list[int] = []
+
+    async def append(version: int, number: int) -> None:
+        try:
+            await store.append(STREAM, version, counted(number, number))
+        except Conflict:
+            return
+        won.append(number)
+
+    for turn in range(5):
+        async with anyio.create_task_group() as tasks:
+            for number in range(16):
+                tasks.start_soon(append, turn * 2, turn * 100 + number)
+        assert len(won) == turn + 1
+    expected = [number for number in won for _ in range(2)]
+    assert [event.data["number"] for event in await store.read_stream(STREAM)] == expected
+
+
+async def test_appends_that_fail_do_their_neighbours_no_harm(store: EventStore) -> None:
+    outcomes: list[str] = []
+
+    async def append(number: int) -> None:
+        stream, version = f"tests.counter/{number}", 0 if number % 3 else 7
+        try:
+            await store.append(stream, version, counted(number))
+        except Conflict:
+            outcomes.append("conflict")
+        else:
+            outcomes.append("stored")
+
+    async with anyio.create_task_group() as tasks:
+        for number in range(60):
+            tasks.start_soon(append, number)
+    assert (outcomes.count("stored"), outcomes.count("conflict")) == (40, 20)
+    assert len(await settled(store, 40)) == 40
+
+
+async def test_repeating_an_append_changes_nothing_and_returns_what_is_stored(store: EventStore) -> None:
+    first, second = counted(1, 2, 3), counted(4)
+    stored = await store.append(STREAM, 0, first)
+    assert await store.append(STREAM, ANY_VERSION, first) == stored
+    await store.append(STREAM, 3, second)
+    assert await store.append(STREAM, 0, first) == stored
+    with pytest.raises(Conflict):
+        await store.append(STREAM, 0, first[:2] + counted(9))
+    with pytest.raises(Conflict):
+        await store.append(STREAM, 2, counted(9))
+    assert len(await store.read_stream(STREAM)) == 4
+
+
+async def test_the_same_append_made_twice_at_once_is_stored_once(store: EventStore) -> None:
+    for expected in (0, ANY_VERSION):
+        stream, events, answers = f"tests.counter/twice{expected}", counted(1, 2), []
+
+        async def append(stream: str, expected: int, events: list[NewEvent], answers: list[list[Event]]) -> None:
+            answers.append(await store.append(stream, expected, events))
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(5):
+                tasks.start_soon(append, stream, expected, events, answers)
+        assert answers == [await store.read_stream(stream)] * 5
+        assert len(answers[0]) == 2
+
+
+async def test_an_outdated_fencing_token_writes_nothing(store: EventStore) -> None:
+    await store.append(STREAM, 0, counted(1), fence=Fence("relay", 5))
+    await store.append(STREAM, 1, counted(2), fence=Fence("relay", 7))
+    await store.append(STREAM, 2, counted(3), fence=Fence("other", 1))
+    for token in (6, 5, -1):
+        with pytest.raises(Fenced):
+            await store.append(STREAM, 3, counted(4), fence=Fence("relay", token))
+    await store.append(STREAM, 3, counted(5), fence=Fence("relay", 7))
+    assert [event.data["number"] for event in await store.read_stream(STREAM)] == [1, 2, 3, 5]
+
+
+async def test_filters_choose_by_type_prefix_and_stream(store: EventStore) -> None:
+    await store.append(STREAM, 0, [*counted(1), NewEvent(Cleared())])
+    await store.append("tests.counter/two", 0, [NewEvent(Cleared()), *counted(2)])
+    everything = await settled(store, 4)
+
+    async def found(types: set[str], stream: str | None = None) -> list[int]:
+        events = await store.read(where=EventFilter(frozenset(types), stream))
+        return [everything.index(event) for event in events]
+
+    assert await found({"tests.counter.counted"}) == [0, 3]
+    assert await found({"tests.counter."}) == [0, 1, 2, 3]
+    assert await found({"tests.", "other."}) == [0, 1, 2, 3]
+    assert await found({"tests.counter.cleared"}, STREAM) == [1]
+    assert await found(set(), "tests.counter/two") == [2, 3]
+    for types in (
+        {"tests.counter.count"},
+        {"tests.counter"},
+        {".*."},
+        {"a\x00."},
+        {"\ud800"},
+        {"("},
+        {"' OR 1=1"},
+    ):
+        assert await found(types) == []
+    assert await found(set(), "'; DROP TABLE events; --") == []
+    assert await found(set(), "\ud800\x00") == []
+    wanted = EventFilter(frozenset({"tests.counter.counted"}))
+    assert await store.read(everything[0].position, wanted) == [everything[3]]
+    assert await store.read(where=wanted, limit=1) == [everything[0]]
+
+
+async def test_a_subscriber_gets_what_is_there_and_then_what_comes(store: EventStore) -> None:
+    events = await store.append(STREAM, 0, counted(*range(5)))
+    await settled(store, 5)
+    seen: list[int] = []
+    with anyio.fail_after(20):
+        async with anyio.create_task_group() as tasks, store.subscribe(events[1].position) as batches:
+            async for batch in batches:
+                assert batch
+                seen += [event.data["number"] for event in batch]
+                if seen == [2, 3, 4]:
+                    tasks.start_soon(store.append, STREAM, 5, counted(5, 6))
+                if seen[-1] == 6:
+                    break
+    assert seen == [2, 3, 4, 5, 6]
+
+
+async def test_a_subscriber_with_a_filter_gets_no_more_than_it_wants(store: EventStore) -> None:
+    wanted = EventFilter(frozenset({"tests.counter.cleared"}))
+    with anyio.fail_after(20):
+        async with anyio.create_task_group() as tasks, store.subscribe(where=wanted) as batches:
+            tasks.start_soon(store.append, STREAM, 0, [*counted(*range(10)), NewEvent(Cleared())])
+            [event] = await anext(batches)
+            assert event.version == 11
+            tasks.start_soon(store.append, STREAM, 11, [NewEvent(Cleared())])
+            [event] = await anext(batches)
+            assert event.version == 12
+
+
+async def test_every_subscriber_sees_every_event_once_and_in_order(store: EventStore) -> None:
+    number = 120
+    seen: list[list[Event]] = [[], [], []]
+
+    async def follow(mine: list[Event]) -> None:
+        async with store.subscribe() as batches:
+            async for batch in batches:
+                mine += batch
+                if len(mine) >= number:
+                    return
+
+    async def produce(stream: str) -> None:
+        for version in range(0, number // 6, 2):
+            await store.append(stream, version, counted(version, version + 1))
+
+    with anyio.fail_after(30):
+        async with anyio.create_task_group() as tasks:
+            for mine in seen:
+                tasks.start_soon(follow, mine)
+            for n in range(6):
+                tasks.start_soon(produce, f"tests.counter/{n}")
+    assert seen[0] == seen[1] == seen[2] == await store.read()
+    assert len({event.id for event in seen[0]}) == number
+
+
+async def test_wake_works_from_any_thread(where: str, cipher: EventCipher) -> None:
+    async with AsyncExitStack() as stack:
+        if where:
+            mine = await stack.enter_async_context(opened(where, cipher, polling_seconds=3600))
+            theirs = await stack.enter_async_context(opened(where, cipher))
+        else:
+            mine = theirs = MemoryEventStore(registry(), cipher, polling_seconds=3600)
+        got: list[Event] = []
+
+        async def follow() -> None:
+            async with mine.subscribe() as batches:
+                got.extend(await anext(batches))
+
+        with anyio.fail_after(20):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(follow)
+                await theirs.append(STREAM, 0, counted(1))
+                while not got:
+                    thread = threading.Thread(target=mine.wake)
+                    thread.start()
+                    await anyio.to_thread.run_sync(thread.join)
+        assert [event.data["number"] for event in got] == [1]
+
+
+async def test_a_subscription_that_is_left_or_cancelled_leaves_the_store_working(store: EventStore) -> None:
+    with anyio.move_on_after(0.05) as scope:
+        async with store.subscribe() as batches:
+            await anext(batches)
+    assert scope.cancelled_caught
+    assert await store.append(STREAM, 0, counted(1))
+
+
+async def test_what_no_store_may_hold_is_refused_before_anything_is_stored(store: EventStore) -> None:
+    class Unknown(EventData):
+        event_type = "tests.counter.unknown"
+
+    class Anything(Counted):
+        event_type = "tests.counter.counted"
+
+    bad_events: list[list[NewEvent]] = [
+        [NewEvent(Unknown())],
+        [NewEvent(Anything(number=1))],
+        [NewEvent(Counted(number=1, text="\ud800"))],
+        [NewEvent(Counted(number=1, text="x" * MAX_EVENT_BYTES))],
+        [NewEvent(Counted(number=1), personal={"alice": "x" * MAX_EVENT_BYTES})],
+        [NewEvent(Counted(number=1), personal={"alice": object()})],
+        [NewEvent(Counted(number=1), personal={"\ud800": "x"})],
+        [NewEvent(Counted(number=1), principal="\ud800")],
+        [NewEvent(Counted(number=1), principal="x" * 10_000)],
+        [NewEvent(Counted(number=1), id="")],
+        [NewEvent(Counted(number=1), id="a\x00")],
+        [NewEvent(Counted(number=1), id="\ud800")],
+        [NewEvent(Counted(number=1), id="x" * 200)],
+        [NewEvent(Counted(number=1), id="same"), NewEvent(Counted(number=2), id="same")],
+        [NewEvent(Counted(number=1), time=datetime(2026, 1, 1))],
+        counted(*range(MAX_BATCH + 1)),
+        [
+            NewEvent(Counted(number=1, text="x" * (MAX_EVENT_BYTES - 100)))
+            for _ in range(MAX_BATCH_BYTES // 200_000)
+        ],
+    ]
+    for events in bad_events:
+        with pytest.raises(CallerError) as caught:
+            await store.append(STREAM, 0, [*counted(0), *events] if len(events) < 3 else events)
+        assert caught.value.argument == "events"
+    for stream in (
+        "",
+        "x",
+        "tests/one",
+        "tests.counter/",
+        "tests.counter",
+        "Tests.counter/1",
+        "tests.counter/a\n",
+        ".",
+    ):
+        with pytest.raises(CallerError) as caught:
+            await store.append(stream, 0, counted(0))
+        assert caught.value.argument == "stream"
+    for stream in (
+        "tests.counter/\x00",
+        "tests.counter/\ud800",
+        "tests.counter/ü",
+        "tests.counter/'; --",
+        "a.b/" + "x" * 300,
+    ):
+        with pytest.raises(CallerError):
+            await store.append(stream, 0, counted(0))
+        assert await store.read_stream(stream) == []
+        assert await store.snapshot(stream, 1) is None
+        with pytest.raises(CallerError):
+            await store.save_snapshot(Snapshot(stream, 1, {}, 1))
+    with pytest.raises(CallerError):
+        await store.append(STREAM, -2, counted(0))
+    for position in ("", "x", "-1", "1e3", "1.5.2", "1.-2", "9" * 40, "1." + "9" * 12, "²", "\ud800", "1\x00"):
+        for read in (store.read, store.read_stored, store.count):
+            with pytest.raises(CallerError):
+                await read(Position(position))
+    for limit in (0, -1):
+        with pytest.raises(CallerError):
+            await store.read(limit=limit)
+    assert await store.read_stream(STREAM) == []
+
+
+async def test_large_events_come_in_pages_that_fit_into_memory(store: EventStore) -> None:
+    text, number = "x" * (MAX_EVENT_BYTES - 1000), 62
+    for version in range(0, 2 * number, number):
+        events = [NewEvent(Counted(number=n, text=text)) for n in range(number)]
+        await store.append(STREAM, version, events)
+    seen = await settled(store, 2 * number)
+    assert [event.version for event in seen] == list(range(1, 2 * number + 1))
+    assert number <= len(await store.read()) < 2 * number
+    assert number <= len(await store.read_stored()) < 2 * number
+    assert number <= len(await store.read_stream(STREAM)) < 2 * number
+
+
+async def test_a_cancelled_append_is_settled_by_repeating_it(store: EventStore) -> None:
+    events = counted(1, 2)
+    with anyio.CancelScope() as scope:
+        scope.cancel()
+        await store.append(STREAM, 0, events)
+    stored = await store.append(STREAM, 0, events)
+    assert stored == await store.read_stream(STREAM)
+    assert len(stored) == 2
+
+
+async def test_personal_data_is_gone_once_its_key_is_erased(store: EventStore) -> None:
+    await store.save_snapshot(Snapshot(STREAM, 1, {"total": 1}, 1))
+    event = NewEvent(Counted(number=1), personal={"alice": "of Alice", "bob": ["of Bob"]})
+    await store.append(STREAM, 0, [event])
+    assert await store.erase("alice")
+    assert not await store.erase("alice")
+    [read] = await store.read_stream(STREAM)
+    assert read.personal == {"alice": None, "bob": ["of Bob"]}
+    assert read.data["number"] == 1
+    assert await store.snapshot(STREAM, 1) is None
+    await store.append(STREAM, 1, [NewEvent(Counted(number=2), personal={"alice": "again"})])
+    assert [one.personal["alice"] for one in await store.read_stream(STREAM)] == [None, "again"]
+
+
+async def test_stored_bytes_hold_nothing_readable_and_are_the_same_every_time(store: EventStore) -> None:
+    event = NewEvent(Counted(number=1, text="payload-text"), personal={"alice": "personal-text"}, principal="p")
+    await store.append(STREAM, 0, [event, *counted(2)])
+    await settled(store, 2)
+    first, second = await store.read_stored()
+    assert [first, second] == await store.read_stored()
+    assert b"payload-text" not in first.payload
+    assert b"personal-text" not in first.personal
+    assert json.loads(first.attributes) == {"principal": "p"}
+    assert (second.attributes, second.personal) == (b"{}", b"")
+    assert (first.stream, first.version, first.id, first.type) == (STREAM, 1, event.id, "tests.counter.counted.v1")
+    assert datetime.fromisoformat(first.time) == event.time
+    assert len(first.time) == len("2026-01-01T00:00:00.000000Z")
+    assert await store.read_stored(first.position, limit=1) == [second]
+
+
+async def test_ciphertext_moved_to_another_place_is_damaged(where: str, cipher: EventCipher) -> None:
+    if not where:
+        where = "unused"
+        store = MemoryEventStore(registry(), cipher)
+        await store.append(STREAM, 0, counted(1, 2))
+        rows = store._rows
+        rows[1] = (*rows[1][:7], rows[0][7], b"")
+        with pytest.raises(Damaged):
+            await store.read()
+        return
+    swap = "UPDATE {} SET payload = (SELECT payload FROM {} WHERE version = 1) WHERE version = 2"
+    async with opened(where, cipher) as store:
+        await store.append(STREAM, 0, counted(1, 2))
+        if where.startswith("postgresql:"):
+            with psycopg.connect(where, autocommit=True) as connection:
+                connection.execute(swap.format("quantum.events", "quantum.events"))
+        else:
+            with closing(sqlite3.connect(where)) as file, file:
+                file.execute(swap.format("events", "events"))
+        with pytest.raises(Damaged):
+            await store.read_stream(STREAM)
+
+
+async def test_a_store_without_keys_refuses_personal_data(where: str) -> None:
+    async with AsyncExitStack() as stack:
+        if where:
+            store = await stack.enter_async_context(opened(where))
+        else:
+            store = MemoryEventStore(registry())
+        with pytest.raises(ConfigurationError):
+            await store.append(STREAM, 0, [NewEvent(Counted(number=1), personal={"alice": 1})])
+        with pytest.raises(ConfigurationError):
+            await store.erase("alice")
+        [event] = await store.append(STREAM, 0, counted(1))
+        assert await store.read_stream(STREAM) == [event]
+
+
+async def test_snapshots_are_kept_by_schema_and_never_replaced_by_older_ones(store: EventStore) -> None:
+    assert await store.snapshot(STREAM, 1) is None
+    await store.save_snapshot(Snapshot(STREAM, 5, {"total": 5}, 1))
+    await store.save_snapshot(Snapshot(STREAM, 3, {"total": 3}, 1))
+    assert await store.snapshot(STREAM, 1) == Snapshot(STREAM, 5, {"total": 5}, 1)
+    assert await store.snapshot(STREAM, 2) is None
+    await store.save_snapshot(Snapshot(STREAM, 4, {"sum": 4}, 2))
+    assert await store.snapshot(STREAM, 2) == Snapshot(STREAM, 4, {"sum": 4}, 2)
+    with pytest.raises(CallerError):
+        await store.save_snapshot(Snapshot(STREAM, 9, {"no": object()}, 2))
+
+
+async def test_old_shapes_are_read_in_the_newest_one(where: str) -> None:
+    class Renamed(EventData):
+        event_type = "tests.counter.counted"
+        event_version = 3
+        amount: int
+        unit: str
+
+    newer = EventRegistry()
+    newer.register(
+        Renamed,
+        {
+            1: lambda old: {"amount": old["number"]},
+            2: lambda old: {**old, "unit": "pieces"},
+        },
+    )
+    async with AsyncExitStack() as stack:
+        if where:
+            store = await stack.enter_async_context(opened(where))
+        else:
+            store = MemoryEventStore(registry())
+        await store.append(STREAM, 0, counted(7))
+        store._registry = newer  # type: ignore[attr-defined]  # as after an update of the code
+        [event] = await store.read_stream(STREAM)
+        assert event.type == "tests.counter.counted.v1"
+        assert newer.parse(event, Renamed) == Renamed(amount=7, unit="pieces")
+        [event] = await store.append(STREAM, 1, [NewEvent(Renamed(amount=1, unit="kg"))])
+        assert event.type == "tests.counter.counted.v3"
+        store._registry = registry()  # type: ignore[attr-defined]  # as after going back to the older code
+        with pytest.raises(Damaged, match="newer release"):
+            await store.read_stream(STREAM)
+
+
+async def test_a_closed_store_says_so(where: str, cipher: EventCipher) -> None:
+    if not where:
+        return
+    async with opened(where, cipher) as store:
+        await store.append(STREAM, 0, counted(1))
+    with pytest.raises(Unavailable):
+        await store.append(STREAM, 1, counted(2))
+    with pytest.raises(Unavailable):
+        await store.read()
+
+
+async def test_times_are_kept_to_the_microsecond_whatever_their_zone(store: EventStore) -> None:
+    zone = timezone(timedelta(hours=-7, minutes=-30))
+    times = [
+        datetime(1970, 1, 1, tzinfo=UTC),
+        datetime(2026, 12, 31, 23, 59, 59, 999999, tzinfo=zone),
+        datetime(999, 1, 2, 3, 4, 5, 6, tzinfo=UTC),
+    ]
+    await store.append(STREAM, 0, [NewEvent(Counted(number=0), time=time) for time in times])
+    assert [event.time for event in await store.read_stream(STREAM)] == times
