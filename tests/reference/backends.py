@@ -15,7 +15,7 @@ import time
 import urllib.request
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psycopg
@@ -168,6 +168,21 @@ class Postgres(Backend):
             super().kill()
             for pid in family:
                 _wait_gone(pid)
+
+    def pause(self) -> None:
+        """Have the whole family hang: each connection has a process of its own."""
+        super().pause()
+        self._send_family(signal.SIGSTOP)
+
+    def unpause(self) -> None:
+        self._send_family(signal.SIGCONT)
+        super().unpause()
+
+    def _send_family(self, number: signal.Signals) -> None:
+        if self.process is not None:
+            for pid in _children(self.process.pid):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, number)
 
     def stop(self) -> None:
         self._end(signal.SIGINT)
