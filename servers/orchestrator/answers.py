@@ -144,13 +144,15 @@ def runs_answer(runs: Sequence[Run], cursor: str | None, principal: Principal) -
     return result(RunList(runs=tuple(answers), next_cursor=cursor), "\n".join(lines))
 
 
-def definitions_answer(definitions: Sequence[tuple[Known, Definition]]) -> CallToolResult:
+def definitions_answer(definitions: Sequence[tuple[Known, Definition]], cursor: str | None) -> CallToolResult:
     """Return the definitions that can be started."""
     rows = tuple(definition_row(known, read) for known, read in definitions)
     lines = [
         f"- {row['name']} (version {row['version']}): {row['description']} Inputs: {_inputs(row)}" for row in rows
     ]
-    return result(RunList(definitions=rows), "\n".join(lines))
+    if cursor:
+        lines.append(f"More with cursor {cursor}")
+    return result(RunList(definitions=rows, next_cursor=cursor), "\n".join(lines))
 
 
 def schedules_answer(schedules: Sequence[Schedule]) -> CallToolResult:

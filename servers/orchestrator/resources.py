@@ -18,6 +18,7 @@ RUNS = "quantum://orchestrator/runs/{run}"
 DEFINITIONS = "quantum://orchestrator/definitions/{name}"
 MERMAID = "text/vnd.mermaid"
 _LISTED = 20
+_MOST_DEFINITIONS = 100
 
 
 def add_run_resources(server: MCPServer[Any], runs: Runs, composites: Composites, objects: ObjectStore) -> None:
@@ -93,8 +94,8 @@ def add_definition_resources(server: MCPServer[Any], composites: Composites) -> 
         owner = owner_of(principal_of(ctx))
         with resource_errors():
             if name == "all":
-                known = await composites.known(owner)
-                return definitions_json((one, composites.read(one.source)) for one in known)
+                known, _ = await composites.described(owner, limit=_MOST_DEFINITIONS)
+                return definitions_json(known)
             return (await composites.find(name, owner)).source
 
     @server.resource(
@@ -107,4 +108,4 @@ def add_definition_resources(server: MCPServer[Any], composites: Composites) -> 
     async def read_definition_graph(name: str, ctx: Context[Any, Any]) -> str:
         with resource_errors():
             found = await composites.find(name, owner_of(principal_of(ctx)))
-            return definition_graph(composites.read(found.source))
+            return definition_graph(await composites.read(found.source))

@@ -102,14 +102,14 @@ def add_run_tools(server: MCPServer[Any], runs: Runs, composites: Composites) ->
         ] = "definitions",
         state: Annotated[RunState | None, Field(description="Only runs in this state.")] = None,
         cursor: Annotated[str | None, Field(description="next_cursor of the page before.", max_length=500)] = None,
-        limit: Annotated[int, Field(description="Runs in a page.", ge=1, le=100)] = 20,
+        limit: Annotated[int, Field(description="Runs or definitions in a page.", ge=1, le=100)] = 20,
     ) -> Annotated[CallToolResult, RunList]:
         principal = principal_of(ctx)
         with tool_errors():
             match what:
                 case "definitions":
-                    known = await composites.known(owner_of(principal))
-                    return definitions_answer([(one, composites.read(one.source)) for one in known])
+                    known, more = await composites.described(owner_of(principal), limit=limit, after=cursor)
+                    return definitions_answer(known, more)
                 case "approvals":
                     return runs_answer(await runs.waiting_for(principal), None, principal)
                 case "schedules":

@@ -26,6 +26,7 @@ from quantum_suite.services.workflows.composite.templates import Template
 from quantum_suite.services.workflows.tool_catalogue import ToolOffer
 
 RESERVED = frozenset({"inputs", "steps", "vars", "run", "index", "round", "true", "false", "null"})
+MOST_PROBLEMS = 100
 _RUN = ("id", "owner", "workflow")
 _RECORD = ("state", "result", "error")
 
@@ -154,6 +155,8 @@ class _Checker:
         self._template(loop.output, after, _END)
 
     def _target(self, kind: str, name: str, arguments: Template, node: Node, *, warn: bool = False) -> None:
+        if len(self.problems) >= MOST_PROBLEMS:
+            return
         if kind == "do":
             action = self.around.actions.get(name)
             if action is None:
@@ -175,15 +178,16 @@ class _Checker:
             self.problems.append(replace(found, severity="warning"))
 
     def _child(self, name: str, node: Node) -> None:
-        known = self.around.workflows
+        known = self.around.workflows if len(self.problems) < MOST_PROBLEMS else None
         if known is not None and name not in known and name != self.definition.name:
             self.problems.append(node.problem(f"There is no workflow '{name}'.", near(name, known)))
 
     def _cycles(self) -> None:
         graph = {**(self.around.workflows or {}), self.definition.name: self.definition.children}
+        circles = {name: _way_back(name, self.definition.name, graph) for name in self.definition.children}
         for step in self.definition.walk():
             if isinstance(step.work, Child):
-                circle = _way_back(step.work.workflow, self.definition.name, graph)
+                circle = circles[step.work.workflow]
                 if circle:
                     way = " -> ".join([self.definition.name, *circle])
                     message = f"The workflows start each other for ever: {way}."
@@ -193,7 +197,7 @@ class _Checker:
         if template is None:
             return
         for node, expression in template.expressions():
-            for reference in expression.references():
+            for reference in expression.references() if len(self.problems) < MOST_PROBLEMS else ():
                 found = self._reference(reference, sight, here)
                 if found is not None:
                     self.problems.append(node.problem(*found))
@@ -266,7 +270,10 @@ def _written(path: list[str | int]) -> str:
 
 
 def check_definition(definition: Definition, around: Surroundings) -> list[Problem]:
-    """Return what is wrong with what a definition refers to, in the order of the text."""
+    """Return what is wrong with what a definition refers to, in the order of the text.
+
+    Looking ends once MOST_PROBLEMS were found: nobody reads more, and saying what was meant takes time.
+    """
     found = _Checker(definition, around).check()
     return sorted(dict.fromkeys(found), key=lambda problem: (problem.line, problem.column))
 

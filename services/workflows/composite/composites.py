@@ -5,6 +5,8 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import anyio.to_thread
+
 from quantum_suite.core.errors import CallerError
 from quantum_suite.core.principals import Role
 from quantum_suite.services.definitions.interface import DefinitionStore, StoredDefinition, definition_not_found
@@ -24,7 +26,8 @@ from quantum_suite.services.workflows.tool_catalogue import ToolCatalogue
 COMPOSITE = "composite"
 """The workflow that runs definitions of users: its arguments name the definition, its version and the inputs."""
 
-_MOST_READ = 64
+_MOST_READ = 512
+"""Definitions that are remembered as read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +64,7 @@ class Composites:
         self._catalogue = catalogue
         self._interpreter = Interpreter(calls, self._actions, self._find_child)
         self._read: OrderedDict[str, Definition] = OrderedDict()
-        self._shipped = {name: self._known(source) for name, source in shipped_sources().items()}
+        self._shipped = {name: Known(name, version, text) for name, (version, text) in shipped_sources().items()}
 
     def workflows(self) -> tuple[Workflow, ...]:
         """Return what the engine must know: every shipped definition under its name, and `composite`."""
@@ -70,7 +73,7 @@ class Composites:
                 name=known.name,
                 body=self._shipped_body(known),
                 version=f"{known.version}.{INTERPRETER_VERSION}",
-                description=self._parse(known.source).description,
+                description=f"Comes with the suite: {known.name}.",
             )
             for known in self._shipped.values()
         ]
@@ -81,10 +84,10 @@ class Composites:
 
         Raises InvalidDefinition when it cannot be read at all.
         """
-        definition, problems = read_definition(source, read_steps)
+        definition, problems = await anyio.to_thread.run_sync(read_definition, source, read_steps)
         tools = None if self._catalogue is None else await self._catalogue.offers(owner)
-        around = Surroundings(self._actions, tools, await self._graph(owner))
-        found = {*problems, *check_definition(definition, around)}
+        around = Surroundings(self._actions, tools, await self._graph(definition, owner))
+        found = {*problems, *await anyio.to_thread.run_sync(check_definition, definition, around)}
         return definition, sorted(found, key=lambda problem: (problem.line, problem.column, problem.message))
 
     async def define(self, source: str, owner: Owner) -> tuple[StoredDefinition, list[Problem]]:
@@ -108,6 +111,19 @@ class Composites:
         """Return the newest version of every definition somebody may start, shipped ones first."""
         stored = await self._definitions.newest(None if _is_admin(owner) else owner.principal)
         return [*self._shipped.values(), *(Known(one.name, one.version, one.source, one) for one in stored)]
+
+    async def described(
+        self, owner: Owner, *, limit: int, after: str | None = None
+    ) -> tuple[list[tuple[Known, Definition]], str | None]:
+        """Return a page of what `known` returns, each with what it says of itself, and the name to go on after."""
+        known = await self.known(owner)
+        names = [one.name for one in known]
+        if after is not None and after not in names:
+            raise CallerError("The cursor names no definition.", "Begin again without one.", argument="cursor")
+        start = 0 if after is None else names.index(after) + 1
+        page = known[start : start + limit]
+        more = page[-1].name if start + limit < len(known) else None
+        return [(one, await self.read(one.source)) for one in page], more
 
     async def find(self, name: str, owner: Owner, version: int | None = None) -> Known:
         """Return a definition; raises NotFound, also for one that somebody else keeps to themselves."""
@@ -134,7 +150,7 @@ class Composites:
         Raises NotFound, and CallerError with all that is wrong with the inputs.
         """
         known = await self.find(name, owner, version)
-        check_inputs(self._parse(known.source), inputs)
+        check_inputs(await self.read(known.source), inputs)
         if known.stored is None:
             return Start(known.name, dict(inputs))
         marked = await self._definitions.mark_run(known.name, known.version)
@@ -143,21 +159,27 @@ class Composites:
     async def of_run(self, run: Run) -> Definition | None:
         """Return the definition a run began with; None for runs of other workflows."""
         if run.workflow in self._shipped:
-            return self._parse(self._shipped[run.workflow].source)
+            return await self.read(self._shipped[run.workflow].source)
         if run.workflow != COMPOSITE:
             return None
         stored = await self._definitions.get(run.arguments["definition"], run.arguments["version"])
-        return self._parse(stored.source)
+        return await self.read(stored.source)
 
-    def read(self, source: str) -> Definition:
-        """Return a text that was stored, read."""
-        return self._parse(source)
+    async def read(self, source: str) -> Definition:
+        """Read a text that was found right before, or is remembered."""
+        digest = hashlib.sha256(source.encode()).hexdigest()
+        known = self._read.get(digest)
+        if known is None:
+            known = await anyio.to_thread.run_sync(_read_right, source)
+        self._read[digest] = known
+        self._read.move_to_end(digest)
+        while len(self._read) > _MOST_READ:
+            self._read.popitem(last=False)
+        return known
 
     def _shipped_body(self, known: Known) -> Body:
-        definition = self._parse(known.source)
-
         async def body(context: RunContext, arguments: Json) -> Json:
-            return await self._run(definition, context, arguments)
+            return await self._run(await self.read(known.source), context, arguments)
 
         return body
 
@@ -166,7 +188,7 @@ class Composites:
             return (await self._definitions.get(arguments["definition"], arguments["version"])).source
 
         source = await context.step("definition", load)
-        return await self._run(self._parse(source), context, arguments["inputs"])
+        return await self._run(await self.read(source), context, arguments["inputs"])
 
     async def _run(self, definition: Definition, context: RunContext, inputs: Json) -> Json:
         check_inputs(definition, inputs)
@@ -184,25 +206,26 @@ class Composites:
         found = await context.step(f"find {name}", look_up)
         return found["workflow"], found["arguments"]
 
-    async def _graph(self, owner: Owner) -> dict[str, frozenset[str]]:
-        return {known.name: self._parse(known.source).children for known in await self.known(owner)}
+    async def _graph(self, definition: Definition, owner: Owner) -> dict[str, frozenset[str]]:
+        """Return every name there is; those that the definition leads to with what they start."""
+        known = {one.name: one for one in await self.known(owner)}
+        graph: dict[str, frozenset[str]] = dict.fromkeys(known, frozenset())
+        waiting = sorted(definition.children & known.keys())
+        seen = set(waiting)
+        while waiting and len(seen) <= _MOST_READ:
+            name = waiting.pop()
+            graph[name] = (await self.read(known[name].source)).children
+            new = sorted((graph[name] & known.keys()) - seen)
+            seen.update(new)
+            waiting.extend(new)
+        return graph
 
-    def _known(self, source: str) -> Known:
-        definition = self._parse(source)
-        return Known(definition.name, definition.version or 1, source)
 
-    def _parse(self, source: str) -> Definition:
-        """Read a text that was found right before, or is remembered."""
-        digest = hashlib.sha256(source.encode()).hexdigest()
-        if digest not in self._read:
-            definition, problems = read_definition(source, read_steps)
-            if problems:
-                raise InvalidDefinition(problems)
-            self._read[digest] = definition
-        self._read.move_to_end(digest)
-        while len(self._read) > _MOST_READ:
-            self._read.popitem(last=False)
-        return self._read[digest]
+def _read_right(source: str) -> Definition:
+    definition, problems = read_definition(source, read_steps)
+    if problems:
+        raise InvalidDefinition(problems)
+    return definition
 
 
 def check_inputs(definition: Definition, inputs: Json) -> None:

@@ -42,7 +42,7 @@ class InvalidDefinition(CallerError):
 def near(word: str, known: Iterable[str], *, kind: str = "") -> str:
     """Return a hint: the known word that was probably meant, else all of them."""
     names = sorted(known)
-    close = difflib.get_close_matches(word, names, n=1)
+    close = difflib.get_close_matches(word[:_LONGEST_WORD], names[:_MOST_COMPARED], n=1)
     if close:
         return f"Did you mean '{close[0]}'?"
     if not names:
@@ -52,3 +52,5 @@ def near(word: str, known: Iterable[str], *, kind: str = "") -> str:
 
 
 _MOST_NAMES = 12
+_MOST_COMPARED = 300
+_LONGEST_WORD = 100

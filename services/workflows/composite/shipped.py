@@ -3,10 +3,13 @@
 from collections.abc import Mapping
 from importlib import resources
 
-SHIPPED = ("nightly_posture", "secure_change")
+SHIPPED: Mapping[str, int] = {"nightly_posture": 1, "secure_change": 1}
+"""Names and versions. A change to a text that changes its steps is a new version."""
 
 
-def shipped_sources() -> Mapping[str, str]:
-    """Return the text of every shipped definition, by name."""
+def shipped_sources() -> Mapping[str, tuple[int, str]]:
+    """Return version and text of every shipped definition, by name."""
     folder = resources.files(__package__) / "definitions"
-    return {name: (folder / f"{name}.yaml").read_text(encoding="utf-8") for name in SHIPPED}
+    return {
+        name: (version, (folder / f"{name}.yaml").read_text(encoding="utf-8")) for name, version in SHIPPED.items()
+    }

@@ -6,6 +6,7 @@ import pytest
 from reference.offered_tools import OfferedTools, complete
 
 from quantum_suite.services.definitions.memory import MemoryDefinitionStore
+from quantum_suite.services.workflows.composite.checking import MOST_PROBLEMS
 from quantum_suite.services.workflows.composite.composites import Composites
 from quantum_suite.services.workflows.composite.problems import InvalidDefinition
 from quantum_suite.services.workflows.composite.shipped import SHIPPED, shipped_sources
@@ -349,8 +350,8 @@ async def test_a_circle_through_other_definitions_is_found() -> None:
 
 @pytest.mark.parametrize("name", SHIPPED)
 async def test_the_shipped_definitions_are_right(name: str) -> None:
-    source = shipped_sources()[name]
-    assert f"name: {name}\n" in source
+    version, source = shipped_sources()[name]
+    assert source.startswith(f"name: {name}\nversion: {version}\n")
     known = {known.name: known for known in await composites().known(ADA)}
     assert known[name].source == source
 
@@ -377,6 +378,22 @@ async def test_inputs_that_do_not_fit_are_told_one_by_one() -> None:
         "inputs.severity_at_least: 'bad' is none of the values there are. "
         "Give one of critical, high, medium, low, info."
     )
+
+
+async def test_a_text_full_of_mistakes_is_answered_in_bounded_time_and_length() -> None:
+    many = "\n".join(f"  - {{id: step_{n}, sleep: '${{{{ steps.stp_{n}.result }}}}'}}" for n in range(1000))
+    found = await problems_of(f"name: x\nsteps:\n{many}")
+    assert len(found) == MOST_PROBLEMS
+
+
+async def test_definitions_are_listed_page_by_page() -> None:
+    both = composites()
+    for name in ("a", "b", "c"):
+        await both.define(f"name: {name}\nsteps: [{{sleep: 1}}]", ADA)
+    first, after = await both.described(ADA, limit=3)
+    rest, end = await both.described(ADA, limit=3, after=after)
+    assert [known.name for known, _ in (*first, *rest)] == [*SHIPPED, "a", "b", "c"]
+    assert end is None
 
 
 async def test_names_of_the_suite_are_not_given_away() -> None:
