@@ -180,6 +180,8 @@ def _services(
         objects=plane.objects,
         open_workflows=orchestrator.open,
         composites=composites,
+        projections=plane.projections,
+        analytics=plane.analytics,
     )
 
 

@@ -75,6 +75,9 @@ class HubSettings(BaseModel):
         description="Where the keys of data at rest come from: file:///path, keyring://service or "
         "vault+https://host:port/mount/path.",
     )
+    analytics: bool = Field(
+        default=True, description="Whether events are kept in tables, where the extra `analytics` is installed."
+    )
     notifications: Path | None = Field(
         default=None, description="The file that says who is told of what; none is read when unset."
     )

@@ -10,12 +10,15 @@ from anyio.abc import TaskGroup
 
 from quantum_suite.core.ids import new_id
 from quantum_suite.hub.data_plane.delivery import Volatile, open_bus, open_volatile
+from quantum_suite.hub.data_plane.derived import add_analytics, add_notifications
 from quantum_suite.hub.data_plane.stores import Stores, open_stores
 from quantum_suite.hub.settings import HubSettings
+from quantum_suite.services.analytics.duckdb import DuckdbAnalytics
 from quantum_suite.services.audit.chain.writer import ChainWriter
 from quantum_suite.services.audit.journal_relay import JournalRelay
 from quantum_suite.services.bus.interface import Bus
 from quantum_suite.services.bus.wake_up import wake_on_news
+from quantum_suite.services.cache.memory import MemoryCache
 from quantum_suite.services.events.relay import Relay
 from quantum_suite.services.leases.holding import lead
 from quantum_suite.services.leases.interface import Lease
@@ -48,6 +51,7 @@ class DataPlane:
     objects: ObjectStore
     projections: ProjectionRunner
     metrics: EventMetrics
+    analytics: DuckdbAnalytics | None
     journal: JournalRelay
     chain: ChainWriter
 
@@ -66,6 +70,8 @@ class DataPlane:
         tasks.start_soon(wake_on_news, self.bus, stores.events)
         tasks.start_soon(self.projections.run)
         tasks.start_soon(self.metrics.run, stores.events)
+        if self.analytics is not None:
+            tasks.start_soon(self.analytics.run)
         tasks.start_soon(Retention(self.objects, stores.leases, self.holder).run)
 
     async def _write_chain(self) -> None:
@@ -89,6 +95,8 @@ async def open_data_plane(settings: HubSettings) -> AsyncIterator[DataPlane]:
         objects_url = settings.objects or (settings.data_dir.resolve() / "objects").as_uri()
         objects = open_object_store(objects_url, os.environ)
         projections = ProjectionRunner(stores.events, stores.progress, stores.leases, holder=holder)
+        cache = volatile.cache or MemoryCache()
+        await add_notifications(stack, settings, projections, cache)
         yield DataPlane(
             holder=holder,
             stores=stores,
@@ -97,6 +105,7 @@ async def open_data_plane(settings: HubSettings) -> AsyncIterator[DataPlane]:
             objects=objects,
             projections=projections,
             metrics=EventMetrics(projections.statuses),
+            analytics=add_analytics(settings, projections),
             journal=JournalRelay(settings.data_dir / "audit", stores.events),
             chain=ChainWriter(stores.events, stores.chain, stores.keys, stores.checkpoint_file),
         )
