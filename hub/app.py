@@ -82,7 +82,6 @@ async def open_hub(  # noqa: PLR0915 - the one place where everything is put tog
         subscriptions = Subscriptions(lambda: registry.follow_changed())
         cache = CacheStage(shared=plane.volatile.cache)
         orchestrator = Orchestrator(settings, plane.stores)
-        stack.push_async_callback(orchestrator.aclose, settings.limits.drain_seconds)
 
         registry = Registry(
             lambda upstream: mounts.connect(upstream),
@@ -93,6 +92,8 @@ async def open_hub(  # noqa: PLR0915 - the one place where everything is put tog
         )
         await stack.enter_async_context(registry)
         parking = await stack.enter_async_context(ParkingLot())
+        # Closed before the servers: work that loses its server would take that for an answer.
+        stack.push_async_callback(orchestrator.aclose, settings.limits.drain_seconds)
 
         def readable(principal: Principal, uri: str) -> bool:
             target = registry.catalogue.resource(uri)
