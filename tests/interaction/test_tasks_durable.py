@@ -1,4 +1,4 @@
-"""Tasks outlive the hub they began in: `quantum up` as a child, killed and started anew, and two of them at once."""
+"""Tasks outlive the hub they began in: `quantum up` as a child, killed and started anew; two of them at once."""
 
 import os
 import sys
@@ -10,9 +10,11 @@ from pathlib import Path
 import anyio
 import pytest
 from anyio.abc import Process
-from reference.hub import REFERENCE, reference, write_config
+from reference.hub import REFERENCE, reference, running_hub, write_config
 from reference.raw_client import PATIENCE_SECONDS, ModernClient, Refused, text_of
 from reference.running import listening
+
+from quantum_suite.hub.tasks import work
 
 pytestmark = pytest.mark.anyio
 
@@ -154,3 +156,16 @@ async def test_an_orderly_stop_leaves_a_task_to_the_next_hub(tmp_path):
         task_id = await hub.client.begin("slow_compute", seconds=2, label="late")
     async with a_hub(tmp_path, REFERENCE_ALONE, "slow_compute") as hub:
         assert text_of((await hub.client.until(task_id))["result"]) == "computed late"
+
+
+async def test_work_ends_before_the_servers_it_works_with(tmp_path, monkeypatch):
+    # With its server gone first, a task would take the loss for an answer, were it not for this grace.
+    monkeypatch.setattr(work, "STARTING_SECONDS", 0)
+    for last in (False, True):
+        async with running_hub(tmp_path, REFERENCE_ALONE) as hub, ModernClient(hub.url) as client:
+            await client.until_offered("slow_compute")
+            if not last:
+                task_id = await client.begin("slow_compute", seconds=1, label="kept")
+                await client.until(task_id, "working")
+            else:
+                assert text_of((await client.until(task_id))["result"]) == "computed kept"
