@@ -159,8 +159,8 @@ class Ledger:
         with (
             database_errors(self._where),
             self.engine.connect() as connection,
-            _discarding(connection),
             connection.begin(),
+            _discarding(connection),
         ):
             transaction = Transaction(connection, self.engine.dialect)
             for item in batch:

@@ -71,7 +71,7 @@ class Membership:
                         if await self.join():
                             _log.warning("joined the workers again, as %s", self.executor)
             except (Unavailable, TimeoutError) as error:
-                _log.warning("the lease of worker %s was not renewed: %s", self._worker, error)
+                _log.warning("the lease of worker %s was not renewed: %s", self._worker, str(error) or "no answer")
                 if self.lapsed():
                     lost()
 

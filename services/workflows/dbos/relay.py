@@ -24,6 +24,7 @@ LEASE = "orchestrator.relay"
 _log = logging.getLogger(__name__)
 _BATCH = 500
 _AT_ONCE = 64
+_AWAY_SECONDS = 0.5
 _TYPES = {data.event_type: data for data in RUN_EVENTS}
 
 
@@ -61,21 +62,26 @@ class Relay:
 
     async def run(self) -> None:
         """Carry over what comes, for ever."""
+        away = False
         while True:
             wrote = self._ledger.wrote
             more = False
             try:
                 if await self._in_turn():
                     more = await self._carry()
+                away = False
             except (Unavailable, Fenced) as error:
-                _log.warning("the orchestrator's events wait: %s", error)
-                self._unsure = True
+                if not away:
+                    _log.warning("the orchestrator's events wait: %s", error)
+                away = self._unsure = True
                 if isinstance(error, Fenced):
                     self._lease = None
             except Exception:
                 _log.exception("carrying the orchestrator's events over failed; it is tried again")
                 self._unsure = True
-            if not more:
+            if away:
+                await anyio.sleep(_AWAY_SECONDS)
+            elif not more:
                 with anyio.move_on_after(self._poll):
                     await wrote.wait()
 

@@ -242,7 +242,8 @@ class Session:
             except Unavailable as error:
                 if self.host.lost():
                     raise Fenced("This worker's lease has run out.", "Its runs go on elsewhere.") from error
-                _log.warning("run %s waits for its database: %s", self.claim.run_id, error)
+                if pause == _FIRST_PAUSE_SECONDS:
+                    _log.warning("run %s waits for its database: %s", self.claim.run_id, error)
             await anyio.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 

@@ -21,6 +21,7 @@ from quantum_suite.services.workflows.interface import FINAL, Body, Json, Owner,
 
 _log = logging.getLogger(__name__)
 _AT_ONCE = 500
+_AWAY_SECONDS = 0.5
 _ENDED = "SELECT run_id FROM our.workflow_runs WHERE state IN ('completed', 'failed', 'cancelled')"
 
 
@@ -213,15 +214,19 @@ class Worker:
 
     async def look(self) -> None:
         """Look at the database again and again: for news, for ends that are waited for, for runs in line."""
+        away = False
         while True:
             self._look = anyio.Event()
             try:
                 await self._look_once()
+                away = False
             except Unavailable as error:
-                _log.warning("the orchestrator waits for its database: %s", error)
+                if not away:
+                    _log.warning("the orchestrator waits for its database: %s", error)
+                away = True
             except Exception:
                 _log.exception("looking for work failed; it is tried again")
-            with anyio.move_on_after(self._poll_seconds):
+            with anyio.move_on_after(max(self._poll_seconds, _AWAY_SECONDS) if away else self._poll_seconds):
                 await self._look.wait()
 
     async def sweep(self) -> None:
