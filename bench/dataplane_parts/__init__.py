@@ -1,0 +1,1 @@
+"""What `bench/dataplane.py` measures, part by part."""
