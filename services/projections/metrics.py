@@ -3,11 +3,13 @@
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
+import anyio
 from prometheus_client import Counter, Histogram
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from quantum_suite.core.errors import Unavailable
 from quantum_suite.core.events import Event, EventFilter, type_and_version
 from quantum_suite.services.events.interface import EventStore
 from quantum_suite.services.projections.status import ProjectionStatus
@@ -15,6 +17,7 @@ from quantum_suite.services.projections.status import ProjectionStatus
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 _MAX_TYPES = 200
 _OTHER = "other"
+_RETRY_SECONDS = 1.0
 
 
 class EventMetrics(Collector):
@@ -37,7 +40,13 @@ class EventMetrics(Collector):
 
     async def run(self, events: EventStore) -> None:
         """Count what comes, until cancelled."""
-        async with events.subscribe(await events.head(), EventFilter()) as batches:
+        while True:
+            try:
+                head = await events.head()
+                break
+            except Unavailable:
+                await anyio.sleep(_RETRY_SECONDS)
+        async with events.subscribe(head, EventFilter()) as batches:
             async for batch in batches:
                 self.count(batch)
 
