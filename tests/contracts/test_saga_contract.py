@@ -1,4 +1,4 @@
-"""What sagas do, on every event store, with workflows that run."""
+"""What sagas do, on every event store, with workflows that run, and on the durable orchestrator."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack
@@ -35,8 +35,24 @@ from quantum_suite.services.sagas.interface import (
     saga_run,
 )
 from quantum_suite.services.sagas.saga_events import SAGA_EVENTS
-from quantum_suite.services.workflows.events import RunCancelled, RunCompleted, RunFailed, run_stream
-from quantum_suite.services.workflows.interface import FINAL, Json, Owner, Run, RunContext, RunQuery, Workflow
+from quantum_suite.services.workflows.dbos.workflows import open_workflows
+from quantum_suite.services.workflows.events import (
+    RUN_EVENTS,
+    RunCancelled,
+    RunCompleted,
+    RunFailed,
+    run_stream,
+)
+from quantum_suite.services.workflows.interface import (
+    FINAL,
+    Json,
+    Owner,
+    Run,
+    RunContext,
+    RunQuery,
+    StepContext,
+    Workflow,
+)
 from quantum_suite.services.workflows.memory import MemoryWorkflows
 
 pytestmark = pytest.mark.anyio
@@ -345,6 +361,58 @@ async def test_it_runs_as_a_consumer_of_the_runner(world: World) -> None:
                 await anyio.sleep(0.005)
         tasks.cancel_scope.cancel()
     assert world.done == ["reserve", "charge"]
+
+
+@pytest.mark.parametrize("card", ["good", "bad"])
+async def test_it_leads_the_durable_orchestrator_by_the_events_that_one_appends(tmp_path: Path, card: str) -> None:
+    done: list[str] = []
+
+    async def work(context: RunContext, arguments: Json) -> Json:
+        async def step(_: StepContext) -> Json:
+            if arguments.get("card") == "bad":
+                raise NotFound("There is no such card.")
+            done.append(arguments["what"])
+            return None
+
+        return await context.step("work", step)
+
+    registry = EventRegistry([Ordered, Confirmed, *RUN_EVENTS, *SAGA_EVENTS, *CONTROL_EVENTS])
+    leases = MemoryLeaseStore()
+    async with (
+        SqliteEventStore(tmp_path / "e.sqlite3", registry) as events,
+        open_workflows(
+            tmp_path / "w.sqlite3", [Workflow("work", work), TIMER], events=events, leases=leases, worker_id="here"
+        ) as workflows,
+        anyio.create_task_group() as tasks,
+    ):
+        saga = SagaConsumer(Hasty(), events, workflows)
+        runner = ProjectionRunner(events, MemoryProgressStore(), leases, holder="here")
+        runner.add_consumer(saga)
+        tasks.start_soon(runner.run)
+        await events.append("shop.order/1", ANY_VERSION, [NewEvent(Ordered(order="1", card=card))])
+        with anyio.fail_after(30):
+            while (instance := await saga.instance("1")) is None or not instance.ended:
+                await anyio.sleep(0.02)
+        tasks.cancel_scope.cancel()
+    if card == "good":
+        assert (instance.status, done) == ("completed", ["reserve", "charge"])
+    else:
+        assert (instance.status, instance.reason, done) == ("failed", "not_found", ["reserve", "release"])
+
+
+class Hasty(Shop):
+    """Takes a timeout for the confirmation."""
+
+    def react(self, state: Mapping[str, Json] | None, trigger: Trigger) -> Decision | None:
+        if isinstance(trigger, TimedOut):
+            card = (state or {})["card"]
+            charge = StartWorkflow("charge", "work", {"what": "charge", "card": card}, OWNER)
+            return Decision(dict(state or {}), (charge,))
+        decision = super().react(state, trigger)
+        if decision is None or not isinstance(trigger, Happened):
+            return decision
+        (reserve, _) = decision.commands
+        return Decision(decision.state, (reserve, SetTimeout("confirm", 0.3, OWNER)))
 
 
 def test_a_runs_id_names_saga_key_and_step() -> None:
