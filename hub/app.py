@@ -41,6 +41,7 @@ from quantum_suite.hub.translation.parking import ParkingLot
 from quantum_suite.hub.watch import ConfigWatch, content_of, policies_in, watch_policies
 from quantum_suite.servers.module import Services
 from quantum_suite.services.audit.jsonl import JsonlAuditLog
+from quantum_suite.services.sagas.consumer import TIMER
 from quantum_suite.services.workflows.composite.composites import Composites
 from quantum_suite.services.workspaces import Workspaces
 
@@ -123,7 +124,7 @@ async def open_hub(  # noqa: PLR0915 - the one place where everything is put tog
         calls = PipelineToolCalls(fold(workflow_stages(parts), router.handle))
         offers = HubToolCatalogue(lambda: registry.catalogue, authoriser.sees)
         composites = plane.composites(calls, offers)
-        orchestrator.know([handed_over.definition, *composites.workflows()])
+        orchestrator.know([handed_over.definition, TIMER, *composites.workflows()])
         services = _services(settings, plane, orchestrator, composites)
         mounts = Mounts(services, settings.limits, extra)
 

@@ -75,8 +75,10 @@ class HubSettings(BaseModel):
         description="Where the keys of data at rest come from: file:///path, keyring://service or "
         "vault+https://host:port/mount/path.",
     )
-    analytics: bool = Field(
-        default=True, description="Whether events are kept in tables, where the extra `analytics` is installed."
+    analytics: bool | None = Field(
+        default=None,
+        description="Whether events are kept in tables of plain text, where the extra `analytics` is installed; when "
+        "unset, as long as encryption_keys is.",
     )
     notifications: Path | None = Field(
         default=None, description="The file that says who is told of what; none is read when unset."

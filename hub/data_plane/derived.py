@@ -13,8 +13,12 @@ from quantum_suite.services.projections.runner import ProjectionRunner
 
 
 def add_analytics(settings: HubSettings, projections: ProjectionRunner) -> DuckdbAnalytics | None:
-    """Have events kept in tables; None where DuckDB is not installed, or the settings say no."""
-    if not settings.analytics:
+    """Have events kept in tables; None where DuckDB is not installed, or the settings say no.
+
+    The tables are not encrypted: who names a place for encryption keys has to want them expressly.
+    """
+    wanted = settings.encryption_keys is None if settings.analytics is None else settings.analytics
+    if not wanted:
         return None
     try:
         analytics = DuckdbAnalytics(settings.data_dir / "analytics")
