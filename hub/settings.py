@@ -77,8 +77,8 @@ class HubSettings(BaseModel):
     )
     analytics: bool | None = Field(
         default=None,
-        description="Whether events are kept in tables of plain text, where the extra `analytics` is installed; when "
-        "unset, as long as encryption_keys is.",
+        description="Whether events are kept in tables of plain text, where the extra `analytics` is installed; "
+        "when unset, as long as encryption_keys is.",
     )
     notifications: Path | None = Field(
         default=None, description="The file that says who is told of what; none is read when unset."
