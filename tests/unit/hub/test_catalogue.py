@@ -145,3 +145,36 @@ def test_a_listed_resource_is_its_owners_before_other_servers_templates() -> Non
     found = build_catalogue([broad, exact]).resource("file:///notes")
     assert found is not None
     assert found.upstream == "notes"
+
+
+def test_a_tool_runs_long_by_its_own_mark_by_its_servers_or_by_the_configurations() -> None:
+    tools = (
+        tool("plain"),
+        tool("marked", _meta={"quantum/longRunning": True, "quantum/asksFirst": True}),
+        tool("alone", _meta={"quantum/longRunning": "required"}),
+        tool("keyed", _meta={"quantum/longRunning": "yes", "quantum/idempotencyKey": True}),
+        tool("old", execution={"taskSupport": "required"}),
+        tool("never", execution={"taskSupport": "forbidden"}),
+        tool("told", annotations={"idempotentHint": True}),
+    )
+    catalogue = build_catalogue([Claim("a", "", Offer(tools=tools), long_running=frozenset({"told", "gone"}))])
+    targets = {name: entry.target for name, entry in catalogue.tools.items()}
+    assert {name: target.long_running for name, target in targets.items()} == {
+        "plain": "no",
+        "marked": "optional",
+        "alone": "required",
+        "keyed": "no",
+        "old": "optional",  # its server insists; the hub can wait for clients that do not take tasks
+        "never": "no",
+        "told": "optional",
+    }
+    assert targets["marked"].asks_first
+    assert targets["keyed"].takes_idempotency_key
+    assert targets["old"].task_support == "required"
+    assert targets["told"].repeatable
+    assert not targets["marked"].repeatable
+    shown = {name: entry.shown.get("execution") for name, entry in catalogue.tools.items()}
+    assert shown["alone"] == {"taskSupport": "required"}
+    assert shown["old"] == shown["told"] == {"taskSupport": "optional"}
+    assert shown["plain"] is None
+    assert shown["never"] is None

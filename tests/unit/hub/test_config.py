@@ -62,6 +62,7 @@ def test_the_suites_own_key_is_read(tmp_path: Path) -> None:
                 "deadlineSeconds": 5,
                 "maxChildren": 2,
                 "idleSeconds": 10.5,
+                "longRunning": ["build", "scan"],
                 "credentials": {"key:ann": {"Authorization": "Bearer ${env:ANN}"}},
             },
         },
@@ -69,6 +70,7 @@ def test_the_suites_own_key_is_read(tmp_path: Path) -> None:
     )
     assert (upstream.prefix, upstream.disabled, upstream.deadline_seconds) == ("", True, 5)
     assert (upstream.max_children, upstream.idle_seconds) == (2, 10.5)
+    assert upstream.long_running == ("build", "scan")
     assert upstream.credentials == {"key:ann": {"Authorization": "Bearer a-secret"}}
 
 
