@@ -57,6 +57,7 @@ class Relay:
         self._ttl = ttl_seconds
         self._poll = poll_seconds
         self._lease: Lease | None = None
+        self._stuck: set[str] = set()
         self._until = 0.0
         self._unsure = True
 
@@ -107,7 +108,7 @@ class Relay:
 
     async def _carry(self) -> bool:
         """Carry one batch over; returns whether there may be more."""
-        rows = await self._ledger.read(_oldest)
+        rows = await self._ledger.read(_oldest(self._stuck))
         if not rows or self._lease is None:
             return False
         by_run: dict[str, _Carried] = {}
@@ -120,8 +121,15 @@ class Relay:
 
         async def append(carried: _Carried) -> None:
             async with limit:
-                await self._append(carried, fence)
-                done.extend(carried.sequences)
+                try:
+                    await self._append(carried, fence)
+                except (Unavailable, Fenced):
+                    raise
+                except Exception:  # the events of other runs go on
+                    _log.exception("the events of %s stay behind until the next start", carried.run_id)
+                    self._stuck.add(carried.run_id)
+                else:
+                    done.extend(carried.sequences)
 
         try:
             async with anyio.create_task_group() as tasks:
@@ -154,11 +162,16 @@ class Relay:
         return ids
 
 
-def _oldest(transaction: Transaction) -> list[Row]:
-    return transaction.all(
-        "SELECT seq, id, run_id, type, data, principal, at_ms FROM our.workflow_outbox ORDER BY seq LIMIT ?",
-        _BATCH,
-    )
+def _oldest(stuck: set[str]) -> Work[list[Row]]:
+    left_out = sorted(stuck)[:_BATCH]
+    marks = ", ".join("?" for _ in left_out) or "''"
+    columns = "SELECT seq, id, run_id, type, data, principal, at_ms FROM our.workflow_outbox"
+    statement = f"{columns} WHERE run_id NOT IN ({marks}) ORDER BY seq LIMIT ?"  # noqa: S608  # marks alone
+
+    def work(transaction: Transaction) -> list[Row]:
+        return transaction.all(statement, *left_out, _BATCH)
+
+    return work
 
 
 def _delete(sequences: Sequence[int]) -> Work[None]:

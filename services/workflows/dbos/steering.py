@@ -252,8 +252,11 @@ def _insert(engine: Engine, transaction: Transaction, new: NewRun) -> bool:
     )
     if inserted:
         engine.insert(transaction.connection, new.row)
-        # DBOS's default counts whole seconds on SQLite, too coarse for first come, first served
-        transaction.run("UPDATE dbos.workflow_status SET created_at = ? WHERE workflow_uuid = ?", now, new.run_id)
+        if new.executor is None and engine.dialect == "sqlite":
+            # DBOS's default counts whole seconds there: too coarse for first come, first served
+            transaction.run(
+                "UPDATE dbos.workflow_status SET created_at = ? WHERE workflow_uuid = ?", now, new.run_id
+            )
     return inserted == 1
 
 

@@ -45,6 +45,7 @@ from quantum_suite.services.workflows.interface import (
     Workflow,
 )
 from quantum_suite.services.workflows.queues import machine_queues
+from quantum_suite.services.workflows.replay import History, HistoryStep, history_of
 
 _FORGET_AT_ONCE = 500
 _CANCEL_SECONDS = 10.0
@@ -94,6 +95,18 @@ class DbosWorkflows:
             row = transaction.one("SELECT waiting FROM our.workflow_runs WHERE run_id = ?", run_id)
             waiting = load(row[0] if row else "{}", f"what {run_id} waits for")
             return step_records(read_steps(transaction, run_id), waiting)
+
+        return await self._ledger.read(work)
+
+    async def history(self, run_id: str) -> History:
+        """Return what a run did and how it ended, to check changed code against."""
+
+        def work(transaction: Transaction) -> History:
+            steps = [
+                HistoryStep(kept.place, kept.name, kept.result, kept.failure)
+                for kept in read_steps(transaction, run_id)
+            ]
+            return history_of(read_run(transaction, run_id), steps)
 
         return await self._ledger.read(work)
 
