@@ -30,6 +30,7 @@ from quantum_suite.services.workflows.interface import (
 from quantum_suite.services.workflows.memory_queue import MemoryQueue
 from quantum_suite.services.workflows.memory_record import PlacedFailure, RunMemory, as_json, show_question
 from quantum_suite.services.workflows.memory_run import MemoryRunContext, undo_all
+from quantum_suite.services.workflows.replay import History, HistoryStep, history_of
 
 
 class MemoryWorkflows:
@@ -97,6 +98,15 @@ class MemoryWorkflows:
 
     async def steps(self, run_id: str) -> list[StepRecord]:
         return sorted(self._memory(run_id).steps.values(), key=lambda step: step.number)
+
+    async def history(self, run_id: str) -> History:
+        """Return what a run did, for replays."""
+        memory = self._memory(run_id)
+        ended = [(place, step) for place, step in memory.steps.items() if step.state != "running"]
+        ended.sort(key=lambda pair: pair[1].number)
+        return history_of(
+            memory.run, [HistoryStep(place, step.name, step.result, step.failure) for place, step in ended]
+        )
 
     async def find(self, query: RunQuery) -> tuple[list[Run], str | None]:
         found = [memory.run for memory in reversed(self._runs.values()) if _wanted(memory.run, query)]
