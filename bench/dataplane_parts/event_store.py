@@ -112,8 +112,8 @@ async def measure(
 ) -> dict[str, float]:
     """Measure all of it on one store; takes about seven times `seconds`, and reading what was written."""
     async with opened(where, cipher) as store:
-        figures = await measure_appends(store, name, seconds=seconds)
-        figures |= await measure_latency(store, name, seconds=seconds)
+        figures = await measure_latency(store, name, seconds=seconds)
+        figures |= await measure_appends(store, name, seconds=seconds)
         return figures | await measure_reading(store, name)
 
 

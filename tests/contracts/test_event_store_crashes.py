@@ -5,8 +5,9 @@ import logging
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -187,10 +188,9 @@ async def test_a_server_that_hangs_counts_as_away_and_is_used_again_when_it_answ
         await store.append(STREAM, 0, counted(0))
         own_server.pause()
         try:
-            with pytest.raises(Unavailable):
-                await store.append(STREAM, 1, events)
-            with pytest.raises(Unavailable):
-                await store.read()
+            async with anyio.create_task_group() as tasks:
+                for use in (partial(store.append, STREAM, 1, events), store.read, store.head):
+                    tasks.start_soon(expect_away, use)
         finally:
             own_server.unpause()
         with anyio.fail_after(30):
@@ -201,6 +201,11 @@ async def test_a_server_that_hangs_counts_as_away_and_is_used_again_when_it_answ
                 except Unavailable:
                     continue
         assert [event.id for event in (await store.read_stream(STREAM))[1:]] == [events[0].id]
+
+
+async def expect_away(use: Callable[[], Awaitable[object]]) -> None:
+    with pytest.raises(Unavailable):
+        await use()
 
 
 @pytest.fixture
