@@ -7,8 +7,8 @@ from mcp.server.mcpserver import Context, MCPServer
 from mcp_types import CallToolResult, ToolAnnotations
 from pydantic import Field
 
+from quantum_suite.servers.callers import principal_of, tool_errors
 from quantum_suite.servers.events.answers import events_answer, parked_answer, query_answer, replay_answer
-from quantum_suite.servers.events.callers import principal_of, tool_errors
 from quantum_suite.services.analytics.tables import DESCRIPTION
 from quantum_suite.tools.events.access import EventAccess
 from quantum_suite.tools.events.list_events import EventList, list_events, list_stream

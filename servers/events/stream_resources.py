@@ -6,7 +6,7 @@ from mcp.server.mcpserver import Context, MCPServer
 
 from quantum_suite.core.errors import NotFound
 from quantum_suite.resources.events.stream import stream_json, stream_named
-from quantum_suite.servers.events.callers import principal_of, resource_errors
+from quantum_suite.servers.callers import principal_of, resource_errors
 from quantum_suite.tools.events.access import EventAccess
 from quantum_suite.tools.events.list_events import open_stream
 

@@ -7,8 +7,9 @@ from mcp_types import CallToolResult, ToolAnnotations
 from pydantic import Field
 
 from quantum_suite.resources.orchestrator.uris import ALL_DEFINITIONS
+from quantum_suite.servers.callers import principal_of, tool_errors
 from quantum_suite.servers.orchestrator.answers import DefinitionAnswer, definition_answer
-from quantum_suite.servers.orchestrator.callers import owner_of, principal_of, tool_errors
+from quantum_suite.servers.orchestrator.callers import owner_of
 from quantum_suite.services.workflows.composite.composites import Composites
 from quantum_suite.services.workflows.composite.problems import InvalidDefinition
 

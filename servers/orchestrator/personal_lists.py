@@ -9,9 +9,10 @@ from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.server.mcpserver import MCPServer
 from mcp_types import Completion, Resource
 
-from quantum_suite.core.principals import LOCAL, Caller, Principal
+from quantum_suite.core.principals import Caller, Principal
 from quantum_suite.resources.orchestrator.run import definition_name
 from quantum_suite.resources.orchestrator.uris import ALL_DEFINITIONS, LATEST_RUNS, run_uri
+from quantum_suite.servers.callers import caller_of
 from quantum_suite.servers.orchestrator.callers import owner_of
 from quantum_suite.servers.orchestrator.runs import Runs
 from quantum_suite.services.workflows.composite.composites import Composites
@@ -36,7 +37,7 @@ class PersonalLists:
             return {**result, "resources": [*result["resources"], *await self._resources(ctx.request)]}
         if ctx.method == "completion/complete":
             argument = (ctx.params or {})["argument"]
-            principal = ctx.request.principal if isinstance(ctx.request, Caller) else LOCAL
+            principal = caller_of(ctx.request)
             values = await self._values(argument["name"], principal)
             fitting = [value for value in values if value.startswith(argument["value"])]
             more = len(fitting) > _MAX_VALUES

@@ -7,7 +7,8 @@ from mcp.server.mcpserver import Context, MCPServer
 from quantum_suite.core.errors import NotFound
 from quantum_suite.resources.orchestrator.definition import definitions_json
 from quantum_suite.resources.orchestrator.run import run_json, runs_json, steps_json
-from quantum_suite.servers.orchestrator.callers import owner_of, principal_of, resource_errors
+from quantum_suite.servers.callers import principal_of, resource_errors
+from quantum_suite.servers.orchestrator.callers import owner_of
 from quantum_suite.servers.orchestrator.runs import Runs
 from quantum_suite.services.objects.interface import ObjectStore
 from quantum_suite.services.workflows.composite.composites import Composites

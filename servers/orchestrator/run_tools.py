@@ -7,6 +7,7 @@ from mcp_types import CallToolResult, ToolAnnotations
 from pydantic import Field
 
 from quantum_suite.resources.orchestrator.uris import LATEST_RUNS
+from quantum_suite.servers.callers import principal_of, tool_errors
 from quantum_suite.servers.orchestrator.answers import (
     RunAnswer,
     RunList,
@@ -16,13 +17,7 @@ from quantum_suite.servers.orchestrator.answers import (
     scheduled_answer,
     schedules_answer,
 )
-from quantum_suite.servers.orchestrator.callers import (
-    IDEMPOTENCY_KEY,
-    idempotency_key,
-    owner_of,
-    principal_of,
-    tool_errors,
-)
+from quantum_suite.servers.orchestrator.callers import IDEMPOTENCY_KEY, idempotency_key, owner_of
 from quantum_suite.servers.orchestrator.runs import Runs
 from quantum_suite.services.workflows.composite.composites import Composites
 from quantum_suite.services.workflows.interface import RunState

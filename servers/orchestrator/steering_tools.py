@@ -8,8 +8,9 @@ from pydantic import Field
 
 from quantum_suite.core.errors import CallerError, Refused
 from quantum_suite.resources.orchestrator.uris import run_uri
+from quantum_suite.servers.callers import principal_of, tool_errors
 from quantum_suite.servers.orchestrator.answers import RunAnswer, run_answer, scheduled_answer
-from quantum_suite.servers.orchestrator.callers import idempotency_key, principal_of, tool_errors
+from quantum_suite.servers.orchestrator.callers import idempotency_key
 from quantum_suite.servers.orchestrator.runs import Action, Runs
 
 # What a run does to the world it does by tools of its own, each under its own hints and approvals.

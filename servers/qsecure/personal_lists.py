@@ -14,7 +14,7 @@ from mcp_types import Completion, Resource
 from quantum_suite.core.principals import Caller, Principal
 from quantum_suite.core.scans import ScanRecord
 from quantum_suite.resources.qsecure.summary import LATEST, scan_uri
-from quantum_suite.servers.qsecure.callers import principal_of
+from quantum_suite.servers.callers import caller_of
 from quantum_suite.services.scans.interface import FindingQuery, ScanStore
 from quantum_suite.tools.qsecure.explain_finding import finding_id
 from quantum_suite.tools.qsecure.open_scan import list_scans
@@ -36,7 +36,7 @@ class PersonalLists:
             return {**result, "resources": [*result["resources"], *await self._resources(ctx.request)]}
         if ctx.method == "completion/complete":
             argument = (ctx.params or {})["argument"]
-            values = await self._values(argument["name"], principal_of(ctx.request))
+            values = await self._values(argument["name"], caller_of(ctx.request))
             fitting = [value for value in values if value.startswith(argument["value"])]
             return {
                 **result,

@@ -8,7 +8,7 @@ from mcp_types import INVALID_PARAMS
 from pydantic import Field
 
 from quantum_suite.core.errors import NotFound
-from quantum_suite.servers.qsecure.callers import principal_of
+from quantum_suite.servers.callers import principal_of
 from quantum_suite.services.scans.interface import ScanStore
 from quantum_suite.tools.qsecure.open_scan import scan_id_of
 
@@ -43,7 +43,7 @@ def add_prompts(server: MCPServer[Any], store: ScanStore) -> None:
     ) -> str:
         # Named by its id: a scan finished in the middle of the triage must not change what is triaged.
         try:
-            scan_id = await scan_id_of(store, scan, principal_of(ctx.request_context.request))
+            scan_id = await scan_id_of(store, scan, principal_of(ctx))
         except NotFound as error:
             raise MCPError(INVALID_PARAMS, f"{error.argument}: {error}") from error
         return _TRIAGE.format(scan=scan_id)

@@ -14,7 +14,7 @@ from quantum_suite.resources.qsecure.markdown import finding_report, markdown_re
 from quantum_suite.resources.qsecure.paging import MARKDOWN_PAGE, SARIF_PAGE, page_count
 from quantum_suite.resources.qsecure.sarif import sarif_log
 from quantum_suite.resources.qsecure.summary import scan_json, scans_json
-from quantum_suite.servers.qsecure.callers import principal_of, resource_errors
+from quantum_suite.servers.callers import principal_of, resource_errors
 from quantum_suite.services.scans.interface import MAX_PAGE, FindingQuery, ScanStore
 from quantum_suite.tools.qsecure.explain_finding import explain_finding
 from quantum_suite.tools.qsecure.look_up_rules import RuleBook
@@ -41,7 +41,7 @@ def add_resources(server: MCPServer[Any], store: ScanStore, rules: RuleBook) -> 
         mime_type="application/json",
     )
     async def read_scan(scan: str, ctx: Context[Any, Any]) -> str:
-        principal = principal_of(ctx.request_context.request)
+        principal = principal_of(ctx)
         with resource_errors():
             if scan == "latest":
                 return scans_json(await list_scans(store, principal))
@@ -71,7 +71,7 @@ def add_resources(server: MCPServer[Any], store: ScanStore, rules: RuleBook) -> 
         mime_type="application/sarif+json",
     )
     async def read_sarif(scan: str, ctx: Context[Any, Any]) -> str:
-        return await sarif(scan, "1", principal_of(ctx.request_context.request))
+        return await sarif(scan, "1", principal_of(ctx))
 
     @server.resource(
         SCAN_TEMPLATES[2],
@@ -81,7 +81,7 @@ def add_resources(server: MCPServer[Any], store: ScanStore, rules: RuleBook) -> 
         mime_type="application/sarif+json",
     )
     async def read_sarif_page(scan: str, page: str, ctx: Context[Any, Any]) -> str:
-        return await sarif(scan, page, principal_of(ctx.request_context.request))
+        return await sarif(scan, page, principal_of(ctx))
 
     @server.resource(
         SCAN_TEMPLATES[3],
@@ -91,7 +91,7 @@ def add_resources(server: MCPServer[Any], store: ScanStore, rules: RuleBook) -> 
         mime_type="text/markdown",
     )
     async def read_markdown(scan: str, ctx: Context[Any, Any]) -> str:
-        return await markdown(scan, "1", principal_of(ctx.request_context.request))
+        return await markdown(scan, "1", principal_of(ctx))
 
     @server.resource(
         SCAN_TEMPLATES[4],
@@ -101,7 +101,7 @@ def add_resources(server: MCPServer[Any], store: ScanStore, rules: RuleBook) -> 
         mime_type="text/markdown",
     )
     async def read_markdown_page(scan: str, page: str, ctx: Context[Any, Any]) -> str:
-        return await markdown(scan, page, principal_of(ctx.request_context.request))
+        return await markdown(scan, page, principal_of(ctx))
 
     @server.resource(
         FINDING_TEMPLATE,
@@ -111,7 +111,7 @@ def add_resources(server: MCPServer[Any], store: ScanStore, rules: RuleBook) -> 
         mime_type="text/markdown",
     )
     async def read_finding(finding: str, ctx: Context[Any, Any]) -> str:
-        principal = principal_of(ctx.request_context.request)
+        principal = principal_of(ctx)
         with resource_errors():
             found = await explain_finding(store, rules, finding, None, principal)
         return finding_report(found.finding, found.why, found.remediation, found.cwe_links, found.accuracy.summary)

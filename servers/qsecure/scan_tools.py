@@ -11,6 +11,7 @@ from quantum_suite.core.errors import CallerError
 from quantum_suite.core.findings import Severity
 from quantum_suite.core.scans import SCANNERS, Scanner, ScanRequest
 from quantum_suite.resources.qsecure.summary import LATEST
+from quantum_suite.servers.callers import principal_of, tool_errors
 from quantum_suite.servers.qsecure.answers import (
     WORST,
     ScanAnswer,
@@ -18,7 +19,6 @@ from quantum_suite.servers.qsecure.answers import (
     findings_answer,
     scan_answer,
 )
-from quantum_suite.servers.qsecure.callers import principal_of, tool_errors
 from quantum_suite.services.scans.interface import FindingQuery
 from quantum_suite.services.workspaces import Workspaces
 from quantum_suite.tools.qsecure.explain_finding import Explanation, explain_finding
@@ -68,7 +68,7 @@ def add_tools(server: MCPServer[Any], scanner: RepositoryScanner, workspaces: Wo
             Field(description="Id of an earlier scan with the same arguments: continue it, rescan what changed."),
         ] = None,
     ) -> Annotated[CallToolResult, ScanAnswer]:
-        principal = principal_of(ctx.request_context.request)
+        principal = principal_of(ctx)
         with tool_errors():
             root = workspaces.resolve(path, principal)
             request = ScanRequest(root=str(root), scanners=_scanners(scanners), paths=tuple(paths or ()))
@@ -110,7 +110,7 @@ def add_tools(server: MCPServer[Any], scanner: RepositoryScanner, workspaces: Wo
             suppressed=suppressed,
         )
         with tool_errors():
-            principal = principal_of(ctx.request_context.request)
+            principal = principal_of(ctx)
             return findings_answer(await list_findings(store, scan, principal, query, cursor, limit))
 
     @server.tool(
@@ -132,7 +132,7 @@ def add_tools(server: MCPServer[Any], scanner: RepositoryScanner, workspaces: Wo
         ] = None,
     ) -> Annotated[CallToolResult, Explanation]:
         with tool_errors():
-            principal = principal_of(ctx.request_context.request)
+            principal = principal_of(ctx)
             return explanation_answer(await explain_finding(store, rules, finding, scan, principal))
 
 

@@ -1,4 +1,4 @@
-"""Who is calling, and how errors reach them."""
+"""Who is calling, and how errors reach them: the same in every module."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +13,11 @@ from quantum_suite.core.principals import LOCAL, Caller, Principal
 
 def principal_of(ctx: Context[Any, Any]) -> Principal:
     """Return who a request comes from. The hub attaches a `Caller`; without one the caller is at this machine."""
-    request = ctx.request_context.request
+    return caller_of(ctx.request_context.request)
+
+
+def caller_of(request: object) -> Principal:
+    """`principal_of` for a request as middleware sees it."""
     return request.principal if isinstance(request, Caller) else LOCAL
 
 
