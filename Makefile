@@ -39,7 +39,7 @@ lint: setup-test ## formatting, lint rules, layers
 
 types: setup-test ## mypy, strict
 	$(BIN)/mypy -p quantum_suite
-	$(BIN)/mypy $(wildcard bench deploy docs)
+	MYPYPATH=tests $(BIN)/mypy $(wildcard bench deploy docs)
 
 smoke: setup-test ## each benchmark in a few seconds, to see that it runs
 	@for bench in $$(grep -l -- --smoke bench/*.py); do echo "$$bench --smoke"; $(BIN)/python "$$bench" --smoke; done

