@@ -325,7 +325,7 @@ _MODERN_ONLY = frozenset({"server/discover", "subscriptions/listen", "tasks/upda
 
 def session_key(session: Session) -> LinkKey:
     """Return the key of the links that calls on this session take to handshake servers."""
-    return LinkKey("handshake", session.principal.id, _canonical(session.capabilities))
+    return LinkKey("handshake", session.principal.id, _canonical(without_tasks(session.capabilities)))
 
 
 def missing_resource(call: Call, uri: str) -> RpcError:
