@@ -100,7 +100,9 @@ async def open_hub(  # noqa: PLR0915 - the one place where everything is put tog
             target = registry.catalogue.resource(uri)
             return target is not None and authoriser.sees(principal, target)
 
-        handed_over = Tasks(orchestrator.open, TaskPolicy(), tasks)
+        handed_over = Tasks(
+            orchestrator.open, TaskPolicy(deadline_seconds=settings.limits.long_call_deadline_seconds), tasks
+        )
         following = Following(subscriptions, readable, tasks, authenticator.authenticate, handed_over.news)
         lists = Lists(authoriser.sees)
         router = Router(registry, lists, following, parking, handed_over.methods)

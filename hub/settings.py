@@ -31,6 +31,9 @@ class Limits(BaseModel):
     max_sessions: int = Field(default=1000, description="Handshake sessions open at once.")
     session_idle_seconds: float = Field(default=1800, description="A silent handshake session ends after this.")
     call_deadline_seconds: float = Field(default=600, description="The longest a call may take.")
+    long_call_deadline_seconds: float = Field(
+        default=6 * 3600, description="The longest a task, or a call made by a workflow, may take."
+    )
     upstream_message_bytes: int = Field(
         default=16 * 1024 * 1024, description="Largest single message an upstream may send."
     )

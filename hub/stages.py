@@ -74,7 +74,7 @@ def workflow_stages(parts: StageParts) -> list[Stage]:
         ApprovalStage(parts.authoriser, parts.seal),
         parts.cache,
         AcceptStage(parts.audit_log),
-        DeadlineStage(parts.limits.call_deadline_seconds),
+        DeadlineStage(parts.limits.long_call_deadline_seconds),
     ]
 
 

@@ -3,7 +3,10 @@
 import logging
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+
+import anyio
 
 from quantum_suite.core.errors import SuiteError
 from quantum_suite.hub.data_plane.stores import Stores, is_embedded
@@ -13,6 +16,11 @@ from quantum_suite.hub.upstreams.host import Host
 from quantum_suite.services.workflows.interface import Workflow, Workflows
 
 logger = logging.getLogger(__name__)
+
+KEEP_RUNS_DAYS = 30
+"""How long a run can be looked at after its end; what happened stays in the event log. Tasks live shorter."""
+
+_FORGET_SECONDS = 6 * 3600.0
 
 
 class Orchestrator:
@@ -51,7 +59,7 @@ class Orchestrator:
         from quantum_suite.services.workflows.dbos.workflows import open_workflows
 
         worker = stack.enter_context(worker_slot(self._home / "workers"))
-        return await stack.enter_async_context(
+        engine = await stack.enter_async_context(
             open_workflows(
                 self._where,
                 self._definitions,
@@ -60,3 +68,19 @@ class Orchestrator:
                 worker_id=worker,
             )
         )
+        tasks = await stack.enter_async_context(anyio.create_task_group())
+        stack.callback(tasks.cancel_scope.cancel)
+        tasks.start_soon(_forget_old_runs, engine)
+        return engine
+
+
+async def _forget_old_runs(engine: Workflows) -> None:
+    """Drop runs that ended long ago, now and then. Processes that share a database may do it at once."""
+    while True:
+        try:
+            dropped = await engine.forget(datetime.now(UTC) - timedelta(days=KEEP_RUNS_DAYS))
+            if dropped:
+                logger.info("Dropped %d workflow runs that ended over %d days ago.", dropped, KEEP_RUNS_DAYS)
+        except SuiteError as error:
+            logger.warning("Old workflow runs are not dropped now: %s", error)
+        await anyio.sleep(_FORGET_SECONDS)
