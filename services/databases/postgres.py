@@ -122,6 +122,7 @@ def _migrate(url: str) -> None:
         from alembic.config import Config
         from alembic.util import CommandError
         from sqlalchemy.engine import make_url
+        from sqlalchemy.exc import DBAPIError
 
         config = Config()
         config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
@@ -134,3 +135,6 @@ def _migrate(url: str) -> None:
                 f"The schema of PostgreSQL at {_shown(url)} is not known to this release: {error}.",
                 "Update the suite, or choose another database.",
             ) from error
+        except DBAPIError as error:
+            # As the driver says it: whoever opens the database knows what is lost and what is wrong by that.
+            raise error.orig or error from None

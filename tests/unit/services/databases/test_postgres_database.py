@@ -3,6 +3,7 @@
 import anyio
 import psycopg
 import pytest
+from reference.backends import Postgres
 
 from quantum_suite.core.errors import ConfigurationError, Unavailable
 from quantum_suite.services.databases.postgres import open_postgres
@@ -59,3 +60,16 @@ async def test_a_server_that_is_not_there_counts_as_away_and_its_password_is_not
         async with open_postgres("postgresql://me:secret@127.0.0.1:1/none"):
             pass
     assert "secret" not in str(caught.value)
+
+
+async def test_a_server_that_takes_no_connection_for_the_migrations_counts_as_away(
+    postgres_server: Postgres, postgres_url: str
+) -> None:
+    name = postgres_url.rpartition("/")[2]
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(f"CREATE ROLE {name} LOGIN CONNECTION LIMIT 1")
+        connection.execute(f"GRANT CREATE ON DATABASE {name} TO {name}")
+    of_one = postgres_server.database(name).replace("postgres@", f"{name}@")
+    with pytest.raises(Unavailable, match="too many connections"):
+        async with open_postgres(of_one):
+            pass
