@@ -32,6 +32,8 @@ class Caller:
 
     principal: Principal
     call_id: str
+    run: str | None = None
+    """The workflow run that made the call; None for calls of clients."""
 
 
 LOCAL = Principal(id="local", roles=frozenset({Role.ADMIN}))

@@ -110,6 +110,8 @@ class Call:
     """The server's task to follow, made by this same call earlier, instead of making the call."""
     question_seconds: float | None = None
     """How long a question of a server stays open; None for the usual time."""
+    run: str | None = None
+    """The workflow run that makes the call."""
 
 
 Handler = Callable[[Call], Awaitable[Json]]

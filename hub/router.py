@@ -294,7 +294,7 @@ class Router:
             if era == "modern"
             else LinkKey("handshake", principal.id, _canonical(without_tasks(call.client_capabilities)))
         )
-        return Way(upstream, key, call, target, Caller(principal, call.id), headers)
+        return Way(upstream, key, call, target, Caller(principal, call.id, call.run), headers)
 
     async def let_go(self, call: Call, target: Target, server_task: Json | None) -> None:
         """Cancel what a call left open: a task its server made, and what is parked under its `requestState`.

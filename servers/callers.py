@@ -16,6 +16,12 @@ def principal_of(ctx: Context[Any, Any]) -> Principal:
     return caller_of(ctx.request_context.request)
 
 
+def correlation_of(ctx: Context[Any, Any]) -> str | None:
+    """Return what events of a request are correlated with: the workflow run that made the call, else the call."""
+    request = ctx.request_context.request
+    return (request.run or request.call_id) if isinstance(request, Caller) else None
+
+
 def caller_of(request: object) -> Principal:
     """`principal_of` for a request as middleware sees it."""
     return request.principal if isinstance(request, Caller) else LOCAL

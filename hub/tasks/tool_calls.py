@@ -73,6 +73,7 @@ class PipelineToolCalls:
             client_info=HUB_INFO,
             principal=principal_of(owner),
             question_seconds=self._question_seconds,
+            run=call.run,
         )
 
 

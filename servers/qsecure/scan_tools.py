@@ -11,7 +11,7 @@ from quantum_suite.core.errors import CallerError
 from quantum_suite.core.findings import Severity
 from quantum_suite.core.scans import SCANNERS, Scanner, ScanRequest
 from quantum_suite.resources.qsecure.summary import LATEST
-from quantum_suite.servers.callers import principal_of, tool_errors
+from quantum_suite.servers.callers import correlation_of, principal_of, tool_errors
 from quantum_suite.servers.qsecure.answers import (
     WORST,
     ScanAnswer,
@@ -72,7 +72,9 @@ def add_tools(server: MCPServer[Any], scanner: RepositoryScanner, workspaces: Wo
         with tool_errors():
             root = workspaces.resolve(path, principal)
             request = ScanRequest(root=str(root), scanners=_scanners(scanners), paths=tuple(paths or ()))
-            record = await scanner.scan(request, principal, ctx.report_progress, resume)
+            record = await scanner.scan(
+                request, principal, ctx.report_progress, resume, correlation_id=correlation_of(ctx)
+            )
             query = FindingQuery(severity_at_least=severity_at_least)
             page = await store.findings(record.id, query, limit=WORST)
         await ctx.notify_resource_updated(LATEST)

@@ -1,17 +1,19 @@
 """Runs a saga: a consumer whose state is a stream of its own in the event store."""
 
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Any, Literal, cast
+
+from pydantic import BaseModel, ConfigDict, Field
 
 from quantum_suite.core.errors import Conflict, NotFound, Unavailable
 from quantum_suite.core.events import Event, EventFilter, NewEvent, type_and_version
-from quantum_suite.services.events.interface import MAX_BATCH, EventStore
+from quantum_suite.services.events.interface import MAX_BATCH, EventStore, Snapshot
 from quantum_suite.services.sagas.instance import Instance, timer_of
 from quantum_suite.services.sagas.interface import (
     Decision,
     Happened,
     RunEnded,
+    RunStarter,
     Saga,
     SagaRun,
     TimedOut,
@@ -21,11 +23,16 @@ from quantum_suite.services.sagas.interface import (
     saga_stream,
 )
 from quantum_suite.services.sagas.saga_events import SagaCarriedOut, SagaDecided
-from quantum_suite.services.workflows.interface import Json, Owner, RunContext, Workflow, Workflows
+from quantum_suite.services.workflows.interface import Json, Owner, RunContext, Workflow
 
 _RUN_ENDS = frozenset({"orchestrator.run.completed", "orchestrator.run.failed", "orchestrator.run.cancelled"})
 _RUN_STREAM = "orchestrator.run/"
 _ATTEMPTS = 10
+_SNAPSHOT_SCHEMA = 1
+_SNAPSHOT_EVERY = 40
+"""Events of an instance that are read before it is worth keeping what they come to."""
+_MOST_DECIDED = 1000
+"""Newest events an instance is known to have decided about: more than is ever delivered again."""
 
 
 async def _pass(_context: RunContext, _arguments: Json) -> Json:
@@ -38,16 +45,29 @@ TIMER = Workflow(
 """To be given to the orchestrator by whoever runs sagas: timeouts are runs of it, so they survive restarts."""
 
 
-@dataclass
-class _Loaded:
+class _Loaded(BaseModel):
     """An instance as its stream has it."""
 
+    model_config = ConfigDict(extra="forbid")
+
     version: int = 0
-    instance: Instance = field(default_factory=Instance)
-    decided: set[str] = field(default_factory=set)
-    """The events that were decided about."""
+    instance: Instance = Field(default_factory=Instance)
+    decided: dict[str, None] = Field(default_factory=dict)
+    """The newest events that were decided about, in order."""
     pending: SagaDecided | None = None
     """The last decision, while it is not known to be carried out."""
+
+    def take_in(self, event: Event) -> None:
+        """Go on by one event of the stream."""
+        self.version = event.version
+        if type_and_version(event.type)[0] != SagaDecided.event_type:
+            self.pending = None
+            return
+        self.pending = SagaDecided.model_validate(dict(event.data))
+        self.instance = Instance.model_validate(self.pending.instance)
+        self.decided[self.pending.trigger] = None
+        while len(self.decided) > _MOST_DECIDED:
+            del self.decided[next(iter(self.decided))]
 
 
 class SagaConsumer:
@@ -57,12 +77,16 @@ class SagaConsumer:
     that comes again, and a crash at any point, start nothing twice and forget nothing.
     """
 
-    def __init__(self, saga: Saga, events: EventStore, workflows: Workflows) -> None:
+    def __init__(
+        self, saga: Saga, events: EventStore, workflows: RunStarter, *, principal: str | None = None
+    ) -> None:
+        """Decisions are recorded in the name of `principal`; without one, of whoever the event belongs to."""
         self.name = f"saga.{saga.name}"
         self.where = EventFilter(types=saga.where.types | _RUN_ENDS) if saga.where.types else EventFilter()
         self._saga = saga
         self._events = events
         self._workflows = workflows
+        self._principal = principal
 
     async def handle(self, event: Event) -> None:
         """Deal with one event; raises what the workflows raise, and is to be called again then."""
@@ -161,7 +185,7 @@ class SagaConsumer:
     ) -> None:
         event = NewEvent(
             data,
-            principal=cause.principal if cause else None,
+            principal=self._principal or (cause.principal if cause else None),
             correlation_id=cause.correlation_id if cause else None,
             causation_id=data.trigger,
         )
@@ -169,18 +193,16 @@ class SagaConsumer:
         loaded.version += 1
 
     async def _load(self, key: str) -> _Loaded:
-        loaded = _Loaded()
-        while page := await self._events.read_stream(
-            saga_stream(self._saga.name, key), loaded.version, limit=MAX_BATCH
-        ):
+        stream = saga_stream(self._saga.name, key)
+        kept = await self._events.snapshot(stream, _SNAPSHOT_SCHEMA)
+        loaded = _Loaded.model_validate(kept.state) if kept is not None else _Loaded()
+        since = loaded.version
+        while page := await self._events.read_stream(stream, loaded.version, limit=MAX_BATCH):
             for event in page:
-                if type_and_version(event.type)[0] == SagaDecided.event_type:
-                    loaded.pending = SagaDecided.model_validate(dict(event.data))
-                    loaded.decided.add(loaded.pending.trigger)
-                    loaded.instance = Instance.model_validate(loaded.pending.instance)
-                else:
-                    loaded.pending = None
-            loaded.version = page[-1].version
+                loaded.take_in(event)
+        if loaded.version - since >= _SNAPSHOT_EVERY:
+            state = loaded.model_dump(mode="json")
+            await self._events.save_snapshot(Snapshot(stream, loaded.version, state, _SNAPSHOT_SCHEMA))
         return loaded
 
 

@@ -73,6 +73,9 @@ class Instance(BaseModel):
             commands += self._commanded(command)
         if decision.outcome != "goes_on":
             commands += self._ending(decision)
+        for name in decision.forget:
+            if name in self.steps and self.steps[name].state != "started":
+                del self.steps[name]
         return commands
 
     def take_back(self) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from quantum_suite.core.events import Event, EventFilter
-from quantum_suite.services.workflows.interface import Json, Owner
+from quantum_suite.services.workflows.interface import Json, Owner, Run
 
 SagaStatus = Literal["running", "compensating", "completed", "failed"]
 """The last two are final: an ended saga takes in nothing more. `failed` comes when what was done is taken back."""
@@ -88,6 +88,30 @@ class Decision:
     by one, the last step's first."""
     reason: str | None = None
     """Why it failed."""
+    forget: tuple[str, ...] = ()
+    """Steps that have ended and will never be taken back, so that an instance may go on for long. Their names must
+    not be used again."""
+
+
+class RunStarter(Protocol):
+    """What a saga needs of `Workflows`, which is one. It may be opened by the first call."""
+
+    async def start(
+        self,
+        workflow: str,
+        arguments: Json,
+        owner: Owner,
+        *,
+        run_id: str | None = None,
+        queue: str | None = None,
+        delay_seconds: float | None = None,
+    ) -> Run:
+        """See `Workflows.start`."""
+        ...
+
+    async def cancel(self, run_id: str) -> Run:
+        """See `Workflows.cancel`."""
+        ...
 
 
 class Saga(Protocol):

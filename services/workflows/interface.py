@@ -180,7 +180,8 @@ class StepContext:
     step: str
     attempt: int
     idempotency_key: str
-    """The same for every attempt at this step of this run, also after a crash and on another worker."""
+    """`<run id>:<place>`: the same for every attempt at this step of this run, also after a crash and on another
+    worker."""
     check: Callable[[], Awaitable[None]]
     """Raises Fenced when this worker was declared dead and its run given to another: call before an effect."""
     progress: Callable[[float, float | None, str | None], Awaitable[None]]

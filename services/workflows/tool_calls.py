@@ -25,6 +25,11 @@ class ToolCall:
     meta: Mapping[str, Any] = field(default_factory=dict)
     """Other `_meta` entries (trace context)."""
 
+    @property
+    def run(self) -> str:
+        """The id of the run that makes it: keys of steps begin with it (`StepContext.idempotency_key`)."""
+        return self.idempotency_key.partition(":")[0]
+
 
 class ToolCalls(Protocol):
     """Calls tools as if the owner had called them: authorised, rate limited, approved, audited, cached."""

@@ -422,3 +422,40 @@ def test_a_runs_id_names_saga_key_and_step() -> None:
     assert saga_run("run_01") is None
     long: Sequence[str] = [plain_key("x" * 500), plain_key("ü")]
     assert [plain_key(key) for key in long] == long
+
+
+class Meter(Shop):
+    """Starts a step for every order, one after the other, without end."""
+
+    def key(self, event: Event) -> str | None:
+        return "1"
+
+    def react(self, state: Mapping[str, Json] | None, trigger: Trigger) -> Decision | None:
+        if isinstance(trigger, RunEnded):
+            return Decision(dict(state or {}), forget=(trigger.step,))
+        assert isinstance(trigger, Happened)
+        step = f"order-{trigger.event.data['order']}"
+        count = (state or {"count": 0})["count"] + 1
+        return Decision({"count": count}, (StartWorkflow(step, "work", {"what": step}, OWNER),))
+
+
+async def test_an_instance_that_goes_on_for_long_stays_small_and_forgets_no_event(world: World) -> None:
+    orders = 30
+    world.saga = SagaConsumer(Meter(), world.events, world.workflows)
+    first = await world.happen(Ordered(order="0"))
+    for number in range(1, orders):
+        await world.happen(Ordered(order=str(number)))
+        await world.settle()
+    instance = await world.instance()
+    assert (instance.state, instance.steps) == ({"count": orders}, {})
+    assert await world.events.snapshot("saga.shop/1", 1) is not None
+    await world.saga.handle(first)
+    assert (await world.instance()).state == {"count": orders}
+    assert len(world.done) == orders
+
+
+async def test_decisions_are_recorded_in_the_name_that_is_given(world: World) -> None:
+    saga = SagaConsumer(Shop(), world.events, world.workflows, principal="key:owner")
+    await saga.handle(await world.append(Ordered(order="1")))
+    told = await world.events.read_stream("saga.shop/1")
+    assert {event.principal for event in told} == {"key:owner"}

@@ -63,14 +63,20 @@ class RepositoryScanner:
     limits: ScanLimits = field(default_factory=ScanLimits)
 
     async def scan(
-        self, request: ScanRequest, principal: Principal, progress: Progress, resume: str | None = None
+        self,
+        request: ScanRequest,
+        principal: Principal,
+        progress: Progress,
+        resume: str | None = None,
+        *,
+        correlation_id: str | None = None,
     ) -> ScanRecord:
         """Scan, or continue the scan `resume`, and return what is known at the end.
 
         `request.root` was checked against the caller's workspaces. Parts already stored are not scanned again
         unless one of their files changed. An engine that fails or is missing costs only its own findings, and only
         in the files it fails on; the record says so. Cancelled, the scan stays as it is, `interrupted`, and its
-        processes are ended.
+        processes are ended. `correlation_id` is the call or the workflow run it is made for; its events carry it.
 
         Raises CallerError.
         """
@@ -88,11 +94,12 @@ class RepositoryScanner:
                     "engines": tuple(EngineRun(name=e.name, version=statuses[e.name].version) for e in ready),
                 }
             )
-            await self._tell_begun(record, resume is not None, len(todo))
+            begun = _begun(record, resume is not None, len(todo))
+            await self._tell(record, begun, correlation_id)
             await self.store.update(record)
             async with self._staging_area(record.id) as area:
                 await self._scan_parts(record, selection, todo, ready, area, progress)
-            return await self._finish(record, selection, statuses)
+            return await self._finish(record, selection, statuses, correlation_id)
 
     async def _open(
         self, request: ScanRequest, principal: Principal, resume: str | None, selection: Selection
@@ -245,7 +252,11 @@ class RepositoryScanner:
         return outcomes
 
     async def _finish(
-        self, record: ScanRecord, selection: Selection, statuses: Mapping[str, EngineStatus]
+        self,
+        record: ScanRecord,
+        selection: Selection,
+        statuses: Mapping[str, EngineStatus],
+        correlation_id: str | None,
     ) -> ScanRecord:
         tally = await self.store.tally(record.id)
         finished = record.model_copy(
@@ -266,20 +277,13 @@ class RepositoryScanner:
                 ),
             }
         )
-        await self._tell(finished, _completed(finished))
+        await self._tell(finished, _completed(finished), correlation_id)
         await self.store.update(finished)
         return finished
 
-    async def _tell_begun(self, record: ScanRecord, resumed: bool, files_left: int) -> None:
-        if resumed:
-            await self._tell(record, ScanResumed(scan=record.id, files_left=files_left))
-            return
-        asked = record.request
-        started = ScanStarted(scan=record.id, root=asked.root, scanners=asked.scanners, files=record.files_total)
-        await self._tell(record, started)
-
-    async def _tell(self, record: ScanRecord, data: EventData) -> None:
-        await self.events.append(scan_stream(record.id), ANY_VERSION, [NewEvent(data, principal=record.owner)])
+    async def _tell(self, record: ScanRecord, data: EventData, correlation_id: str | None) -> None:
+        event = NewEvent(data, principal=record.owner, correlation_id=correlation_id)
+        await self.events.append(scan_stream(record.id), ANY_VERSION, [event])
 
     def _missing(self, request: ScanRequest, statuses: Mapping[str, EngineStatus]) -> list[NotAssessed]:
         """Name what nobody looked for because an engine cannot be used."""
@@ -292,6 +296,13 @@ class RepositoryScanner:
             for engine in self.engines
             if not (status := statuses[engine.name]).available and not engine.scanners.isdisjoint(request.scanners)
         ]
+
+
+def _begun(record: ScanRecord, resumed: bool, files_left: int) -> EventData:
+    if resumed:
+        return ScanResumed(scan=record.id, files_left=files_left)
+    asked = record.request
+    return ScanStarted(scan=record.id, root=asked.root, scanners=asked.scanners, files=record.files_total)
 
 
 def _completed(record: ScanRecord) -> ScanCompleted:

@@ -19,7 +19,7 @@ from quantum_suite.services.workflows.tool_calls import ToolCall
 
 pytestmark = pytest.mark.anyio
 
-CALL = ToolCall("up_t", {"a": 1}, "key-1", meta={"traceparent": "00-x"})
+CALL = ToolCall("up_t", {"a": 1}, "run_1:2.1", meta={"traceparent": "00-x"})
 
 
 def calls(answer: Any, keys: MemoryKeyStore | None = None) -> PipelineToolCalls:
@@ -46,7 +46,8 @@ async def test_the_tool_is_called_as_the_owner_with_the_steps_key() -> None:
     assert call.principal is not None
     assert (call.principal.id, call.principal.roles) == ("local", {Role.OPERATOR}), "never more than it began with"
     assert call.params["arguments"] == {"a": 1}
-    assert call.params["_meta"]["quantum/idempotencyKey"] == "key-1"
+    assert call.params["_meta"]["quantum/idempotencyKey"] == "run_1:2.1"
+    assert call.run == "run_1"
     assert call.params["_meta"]["traceparent"] == "00-x"
     assert not call.takes_task
     assert told == [(1, 2, None)]

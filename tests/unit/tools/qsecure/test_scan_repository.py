@@ -79,13 +79,14 @@ class Bench:
         principal: Principal = LOCAL,
         scanners: tuple[Scanner, ...] = SCANNERS,
         paths: tuple[str, ...] = (),
+        correlation_id: str | None = None,
     ) -> ScanRecord:
         async def progress(done: int, total: int, message: str) -> None:
             self.progress.append((done, total))
             self.on_progress(done)
 
         request = ScanRequest(root=str(self.root), scanners=scanners, paths=paths)
-        return await self.scanner.scan(request, principal, progress, resume)
+        return await self.scanner.scan(request, principal, progress, resume, correlation_id=correlation_id)
 
     async def paths(self, record: ScanRecord) -> list[str]:
         page = await self.store.findings(record.id, FindingQuery())
@@ -353,9 +354,9 @@ async def test_a_scans_life_is_in_the_log_under_its_owners_name(tmp_path: Path) 
     bench = Bench(tmp_path, MemoryEngine("one", frozenset({"secrets"})))
     bench.write("a.py", "b.py")
 
-    record = await bench.scan()
+    record = await bench.scan(correlation_id="run_1")
     (tmp_path / "repo" / "c.py").write_text("# new\n")
-    await bench.scan(resume=record.id)
+    await bench.scan(resume=record.id, correlation_id="call_2")
 
     told = await bench.events.read_stream(f"qsecure.scan/{record.id}")
     assert [event.type for event in told] == [
@@ -365,4 +366,5 @@ async def test_a_scans_life_is_in_the_log_under_its_owners_name(tmp_path: Path) 
         "qsecure.scan.completed.v1",
     ]
     assert {event.principal for event in told} == {LOCAL.id}
+    assert [event.correlation_id for event in told] == ["run_1", "run_1", "call_2", "call_2"]
     assert told[1].data["files"] == 2
