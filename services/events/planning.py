@@ -33,6 +33,8 @@ class StreamState:
     number: int
     version: int = 0
     last_id: str | None = None
+    transaction: int = 0
+    """That of its last event, where transactions order the log."""
     touched: bool = False
     """Whether the transaction itself has written to it: what lies there cannot be looked up yet."""
 

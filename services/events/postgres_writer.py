@@ -3,6 +3,10 @@
 A transaction locks the rows of the streams it appends to, always in the same order, decides about each append by
 what they say, and stores all events with one statement. Writers in other processes do the same; what they have in
 common is settled by the locks.
+
+The log is in the order of the transactions' numbers, and a transaction gets its number with its first lock. While
+it waits for the next one, a younger transaction may write there first; what it wanted to append after that is left
+to a transaction younger still, so that each stream is in the order of its versions in the log, too.
 """
 
 import asyncio
@@ -48,11 +52,11 @@ _DEADLOCK_TRIES = 3
 _CLOSING_SECONDS = 10.0
 
 _LOCK = """
-SELECT t.id, s.name, s.number, s.version, s.last_id
-FROM (SELECT pg_current_xact_id()::text::bigint + shift AS id FROM event_log) t
-LEFT JOIN (
-    SELECT name, number, version, last_id FROM streams WHERE name = ANY(%s)
-    ORDER BY name FOR NO KEY UPDATE) s ON true
+SELECT pg_current_xact_id()::text::bigint + (SELECT shift FROM event_log),
+    name, number, version, last_id, last_transaction
+FROM (
+    SELECT name, number, version, last_id, last_transaction FROM streams WHERE name = ANY(%s)
+    ORDER BY name FOR NO KEY UPDATE) locked
 """
 _NEW_STREAMS = """
 INSERT INTO streams (name, version) SELECT name, 0 FROM unnest(%s::text[]) AS new(name) ORDER BY name
@@ -64,7 +68,7 @@ ON CONFLICT (name) DO NOTHING
 """
 _STORE = """
 WITH moved AS (
-    UPDATE streams SET version = new.version, last_id = new.last_id
+    UPDATE streams SET version = new.version, last_id = new.last_id, last_transaction = %s
     FROM unnest(%s, %s, %s) AS new(number, version, last_id) WHERE streams.number = new.number)
 INSERT INTO events (transaction_id, sequence, stream, version, type, id, time, attributes, payload, personal)
 SELECT %s, sequence, stream, version, type, id, time, attributes, payload, personal
@@ -77,15 +81,18 @@ WITH ORDINALITY AS new(stream, version, type, id, time, attributes, payload, per
 class _Waiting:
     request: Request
     answer: "asyncio.Future[Outcome]"
+    deferred: int = 0
+    """How often it was left to a later transaction. From the second time on it gets one of its own, which has no
+    other lock to wait for: nobody else can keep it from being written for ever."""
 
 
 @dataclass(slots=True)
 class _Batch:
     """What a transaction is about to store, column by column, and what becomes of each append."""
 
-    transaction: int
-    streams: dict[str, StreamState]
-    refused: set[Fence]
+    transaction: int = 0
+    streams: dict[str, StreamState] = field(default_factory=dict)
+    refused: set[Fence] = field(default_factory=set)
     touched: list[StreamState] = field(default_factory=list)
     rows: list[tuple[int, int, int, str, str, bytes, bytes, bytes]] = field(default_factory=list)
     outcomes: list[tuple[_Waiting, Outcome]] = field(default_factory=list)
@@ -174,9 +181,15 @@ class BatchWriter:
         events = 0
         while self._waiting and events < TRANSACTION_EVENTS:
             waiting = self._waiting.popleft()
-            if not waiting.answer.cancelled():
-                batch.append(waiting)
-                events += len(waiting.request.drafts)
+            if waiting.answer.cancelled():
+                continue
+            if waiting.deferred > 1 and batch:
+                self._waiting.appendleft(waiting)
+                break
+            batch.append(waiting)
+            events += len(waiting.request.drafts)
+            if waiting.deferred > 1:
+                break
         return batch
 
     async def _write(self, connection: AsyncConnection[Any], waiting: Sequence[_Waiting]) -> None:
@@ -226,24 +239,23 @@ def too_slow(seconds: float) -> Unavailable:
 
 
 async def _lock(connection: AsyncConnection[Any], waiting: Sequence[_Waiting]) -> _Batch:
-    """Check the fences, and lock the streams of a batch, making those that are not there."""
-    refused = await _refused(connection, [one.request.fence for one in waiting if one.request.fence])
+    """Lock the streams of a batch, making those that are not there, and check its fences."""
     names = {one.request.stream for one in waiting}
-    batch = _Batch(0, {}, refused)
+    batch = _Batch()
     await _lock_streams(connection, batch, names)
     missing = names.difference(batch.streams)
     if missing:
         await connection.execute(_NEW_STREAMS, (sorted(missing),))
         await _lock_streams(connection, batch, missing)
+    batch.refused = await _refused(connection, [one.request.fence for one in waiting if one.request.fence])
     return batch
 
 
 async def _lock_streams(connection: AsyncConnection[Any], batch: _Batch, names: Iterable[str]) -> None:
     cursor = await connection.execute(_LOCK, (TextArray(list(names)),))
-    for transaction, name, number, version, last_id in await cursor.fetchall():
+    for transaction, name, *state in await cursor.fetchall():
         batch.transaction = transaction
-        if name is not None:
-            batch.streams[name] = StreamState(number, version, last_id)
+        batch.streams[name] = StreamState(*state)
 
 
 async def _refused(connection: AsyncConnection[Any], fences: Sequence[Fence]) -> set[Fence]:
@@ -274,7 +286,8 @@ async def _take(connection: AsyncConnection[Any], batch: _Batch, waiting: _Waiti
         final = compared(request, state, verdict.version, ids)
     else:
         final = verdict
-    if final is Verdict.LATER:
+    if final is Verdict.LATER or (final is Verdict.WRITE and state.transaction >= batch.transaction):
+        waiting.deferred += 1
         batch.later.append(waiting)
     elif final is Verdict.WRITE:
         batch.outcomes.append((waiting, _add(batch, request, state, types)))
@@ -305,6 +318,7 @@ async def _store(connection: AsyncConnection[Any], batch: _Batch) -> None:
     await connection.execute(
         _STORE,
         (
+            batch.transaction,
             BigintArray([state.number for state in touched]),
             IntegerArray([state.version for state in touched]),
             TextArray([state.last_id or "" for state in touched]),

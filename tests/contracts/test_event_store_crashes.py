@@ -241,6 +241,26 @@ async def test_nothing_appears_before_what_a_reader_has_passed(postgres_url: str
         assert [event.id for event in seen] == [first.id, "slow", later.id]
 
 
+async def test_a_stream_is_in_order_in_the_log_though_a_younger_transaction_wrote_to_it_first(
+    postgres_url: str, postgres: EventStore
+) -> None:
+    await postgres.append(STREAM, 0, counted(0))
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        # As after another process, whose transaction is younger than the next few here, has appended.
+        row = connection.execute(
+            "UPDATE quantum.streams SET last_transaction = last_transaction + 6 RETURNING last_transaction"
+        ).fetchone()
+    events = [*counted(1), *counted(2)]
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(postgres.append, STREAM, 1, events)
+        for number in range(5):
+            tasks.start_soon(postgres.append, f"tests.counter/{number}", 0, counted(number))
+    found = (await postgres.read_stream(STREAM))[1:]
+    assert [event.id for event in found] == [event.id for event in events]
+    assert row is not None
+    assert all(int(event.position.partition(".")[0]) > row[0] for event in found)
+
+
 async def test_a_log_loaded_into_a_younger_server_goes_on_in_order(postgres_url: str) -> None:
     async with opened(postgres_url) as store:
         await store.append(STREAM, 0, counted(1, 2))

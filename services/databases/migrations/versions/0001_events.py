@@ -2,7 +2,8 @@
 
 `events.transaction_id` is the number of the transaction that wrote the event, plus `event_log.shift`. Transactions
 end in another order than they begin: a reader stays below the oldest one that still runs, so nothing ever appears
-before what it has passed. The shift is 0 until the log is moved to a server whose own count is behind the log's.
+before what it has passed. `streams.last_transaction` is that of the stream's last event. The shift is 0 until the
+log is moved to a server whose own count is behind the log's.
 """
 
 from alembic import op
@@ -17,7 +18,8 @@ STATEMENTS: tuple[str, ...] = (
     """
     CREATE TABLE streams (
         number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name text COLLATE "C" NOT NULL UNIQUE,
-        version integer NOT NULL, last_id text COLLATE "C") WITH (fillfactor = 70)
+        version integer NOT NULL, last_id text COLLATE "C", last_transaction bigint NOT NULL DEFAULT 0)
+    WITH (fillfactor = 70)
     """,
     """
     CREATE TABLE event_types (
