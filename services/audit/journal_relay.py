@@ -80,7 +80,7 @@ class JournalRelay:
                 with relay_lock(self._directory) as mine:
                     if mine:
                         await self._work(poll_seconds)
-            except SuiteError as error:
+            except (SuiteError, OSError) as error:
                 if not told:
                     logger.warning("Calls stay in the journal until they can be stored: %s", error)
                 told, pause = True, min(pause * 2, _LONGEST_PAUSE_SECONDS)

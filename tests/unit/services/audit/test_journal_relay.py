@@ -248,6 +248,34 @@ async def test_a_store_that_is_away_delays_and_loses_nothing(journal: Path) -> N
     assert await calls(store) == [f"call_{n}" for n in range(8)]
 
 
+async def test_a_directory_that_is_away_delays_and_ends_nothing(
+    tmp_path: Path, store: EventStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    mount, disk = tmp_path / "mount", tmp_path / "disk"
+    mount.symlink_to(disk)
+    write(disk, range(3))
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(lambda: JournalRelay(mount, store).run(poll_seconds=0.01))
+        with anyio.fail_after(10):
+            while await store.count() < 3:
+                await anyio.sleep(0.01)
+            point(mount, tmp_path / "nothing")
+            while "Calls stay in the journal" not in caplog.text:
+                await anyio.sleep(0.01)
+            write(disk, range(3, 5))
+            point(mount, disk)
+            while await store.count() < 5:
+                await anyio.sleep(0.01)
+        tasks.cancel_scope.cancel()
+    assert await calls(store) == [f"call_{n}" for n in range(5)]
+
+
+def point(link: Path, target: Path) -> None:
+    fresh = link.with_name("fresh")
+    fresh.symlink_to(target)
+    fresh.rename(link)
+
+
 async def test_one_relay_works_and_another_takes_over_when_it_ends(journal: Path, store: EventStore) -> None:
     write(journal, [1])
     with relay_lock(journal) as mine:
