@@ -13,6 +13,7 @@ from quantum_suite.hub.data_plane.stores import Stores, is_embedded
 from quantum_suite.hub.data_plane.worker_slots import worker_slot
 from quantum_suite.hub.settings import HubSettings
 from quantum_suite.hub.upstreams.host import Host
+from quantum_suite.services.backoff import Backoff
 from quantum_suite.services.workflows.interface import Workflow, Workflows
 
 logger = logging.getLogger(__name__)
@@ -32,6 +33,7 @@ class Orchestrator:
         self._stores = stores
         self._definitions: list[Workflow] = []
         self._engine = Host(self._open)
+        self._closing = False
 
     def know(self, definitions: Sequence[Workflow]) -> None:
         """Add definitions, before the engine is opened."""
@@ -42,16 +44,28 @@ class Orchestrator:
         return await self._engine.open()
 
     async def take_up(self) -> None:
-        """Open the engine if anything may be waiting for it: runs, schedules, what other workers left."""
+        """Open the engine if anything may be waiting for it: runs, schedules, what other workers left.
+
+        While its database is away, wait for it: nobody else may be there to take up what waits.
+        """
         if isinstance(self._where, Path) and not self._where.exists():
             return
-        try:
-            await self._engine.open()
-        except SuiteError as error:
-            logger.error("Unfinished workflows are not taken up now: %s", error)
+        backoff, told = Backoff(), False
+        while not self._closing:
+            try:
+                await self._engine.open()
+                return
+            except SuiteError as error:
+                if not told or not error.retryable:
+                    logger.error("Unfinished workflows are not taken up now: %s", error)
+                if not error.retryable:
+                    return
+                told = True
+            await anyio.sleep(backoff.next())
 
     async def aclose(self, seconds: float) -> None:
         """End the work at its present step and close the engine, within about `seconds`."""
+        self._closing = True
         await self._engine.aclose(seconds)
 
     async def _open(self, stack: AsyncExitStack) -> Workflows:
