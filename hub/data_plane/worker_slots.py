@@ -41,10 +41,16 @@ def worker_slot(directory: Path) -> Iterator[str]:
 
 
 def _machine(path: Path) -> str:
-    """Return the data directory's own name, made up once: host names repeat among containers."""
+    """Return the data directory's own name, made up once: host names repeat among containers.
+
+    It is linked into place whole: one that a crash cut short would be another machine's as well.
+    """
+    fresh = path.with_name(new_id("machine"))
+    fresh.write_text(new_id(socket.gethostname()[:40].replace(":", "-")), encoding="utf-8")
     try:
-        with path.open("x", encoding="utf-8") as file:
-            file.write(new_id(socket.gethostname()[:40].replace(":", "-")))
+        os.link(fresh, path)
     except FileExistsError:
-        pass
+        pass  # made before, or by another process just now
+    finally:
+        fresh.unlink()
     return path.read_text(encoding="utf-8").strip()
