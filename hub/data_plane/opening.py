@@ -1,13 +1,17 @@
 """Puts the data plane together: stores, what carries events, and what is derived from them."""
 
+import logging
 import os
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 
+import anyio
 from anyio.abc import TaskGroup
 
+from quantum_suite.core.errors import SuiteError
 from quantum_suite.core.ids import new_id
 from quantum_suite.hub.data_plane.delivery import Volatile, open_bus, open_volatile
 from quantum_suite.hub.data_plane.derived import add_analytics, add_notifications
@@ -16,6 +20,7 @@ from quantum_suite.hub.settings import HubSettings
 from quantum_suite.services.analytics.duckdb import DuckdbAnalytics
 from quantum_suite.services.audit.chain.writer import ChainWriter
 from quantum_suite.services.audit.journal_relay import JournalRelay
+from quantum_suite.services.backoff import Backoff
 from quantum_suite.services.bus.interface import Bus
 from quantum_suite.services.bus.wake_up import wake_on_news
 from quantum_suite.services.cache.memory import MemoryCache
@@ -32,11 +37,15 @@ from quantum_suite.services.workflows.tool_calls import ToolCalls
 from quantum_suite.services.workflows.tool_catalogue import ToolCatalogue
 from quantum_suite.tools.orchestrator.actions import standard_actions
 
+logger = logging.getLogger(__name__)
+
 LEASE_SECONDS = 10.0
 """How long a process that is lost keeps others from its work."""
 
 AUDIT_CHAIN = "audit-chain"
 """The lease of whoever writes the audit chain."""
+
+_STEADY_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,24 +70,50 @@ class DataPlane:
         return Composites(calls, self.stores.definitions, actions, offers)
 
     def run_in(self, tasks: TaskGroup) -> None:
-        """Start what goes on in the background, in `tasks`. Each part waits for what is away."""
+        """Start what goes on in the background, in `tasks`.
+
+        Each part waits for what is away. One that fails for another reason is started again after a while, and
+        takes neither the others nor the process with it.
+        """
         stores = self.stores
         relay = Relay(stores.events, self.bus, stores.progress, stores.leases, holder=self.holder)
-        tasks.start_soon(self.journal.run)
-        tasks.start_soon(self._write_chain)
-        tasks.start_soon(relay.run)
-        tasks.start_soon(wake_on_news, self.bus, stores.events)
-        tasks.start_soon(self.projections.run)
-        tasks.start_soon(self.metrics.run, stores.events)
+        retention = Retention(self.objects, stores.leases, self.holder)
+        parts: dict[str, Callable[[], Awaitable[object]]] = {
+            "journal": self.journal.run,
+            "audit chain": self._write_chain,
+            "relay": relay.run,
+            "wake-up": partial(wake_on_news, self.bus, stores.events),
+            "projections": self.projections.run,
+            "metrics": partial(self.metrics.run, stores.events),
+            "retention": retention.run,
+        }
         if self.analytics is not None:
-            tasks.start_soon(self.analytics.run)
-        tasks.start_soon(Retention(self.objects, stores.leases, self.holder).run)
+            parts["analytics"] = self.analytics.run
+        for name, run in parts.items():
+            tasks.start_soon(_kept_up, name, run)
 
     async def _write_chain(self) -> None:
         async def write(lease: Lease) -> None:
             await self.chain.run(lease.fence)
 
         await lead(self.stores.leases, AUDIT_CHAIN, self.holder, LEASE_SECONDS, write)
+
+
+async def _kept_up(name: str, run: Callable[[], Awaitable[object]]) -> None:
+    """Run a part of the background until cancelled."""
+    backoff = Backoff(1, 60)
+    while True:
+        started = anyio.current_time()
+        try:
+            await run()
+            return
+        except SuiteError as error:
+            logger.error("The %s stopped and is started again: %s", name, error)
+        except Exception:
+            logger.exception("The %s stopped and is started again.", name)
+        if anyio.current_time() - started > _STEADY_SECONDS:
+            backoff.reset()
+        await anyio.sleep(backoff.next())
 
 
 @asynccontextmanager

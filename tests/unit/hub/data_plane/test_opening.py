@@ -1,0 +1,44 @@
+"""The data plane's background on bad days: a part that fails stays alone with it."""
+
+import logging
+from dataclasses import replace
+from pathlib import Path
+
+import anyio
+import pytest
+
+from quantum_suite.core.errors import Damaged
+from quantum_suite.hub.data_plane.opening import open_data_plane
+from quantum_suite.hub.settings import HubSettings
+
+pytestmark = pytest.mark.anyio
+
+
+class Failing:
+    """A part that fails once in one of two ways, and then goes on."""
+
+    def __init__(self, error: Exception) -> None:
+        self._error: Exception | None = error
+        self.goes_on = anyio.Event()
+
+    async def run(self) -> None:
+        if self._error is not None:
+            error, self._error = self._error, None
+            raise error
+        self.goes_on.set()
+        await anyio.sleep_forever()
+
+
+@pytest.mark.parametrize("error", [OSError(5, "the disk is broken"), Damaged("A file is damaged.")])
+async def test_a_part_that_fails_is_started_again_and_takes_nothing_with_it(
+    tmp_path: Path, error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    failing = Failing(error)
+    async with open_data_plane(HubSettings(data_dir=tmp_path / "data", analytics=False)) as plane:
+        broken = replace(plane, journal=failing)  # type: ignore[arg-type]  # it has what is called
+        with anyio.fail_after(30), caplog.at_level(logging.ERROR):
+            async with anyio.create_task_group() as tasks:
+                broken.run_in(tasks)
+                await failing.goes_on.wait()
+                tasks.cancel_scope.cancel()
+    assert [record.getMessage().partition(" and")[0] for record in caplog.records] == ["The journal stopped"]
