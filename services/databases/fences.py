@@ -7,8 +7,7 @@ or refused.
 """
 
 import sqlite3
-from typing import Any, TYPE_CHECKING
-
+from typing import TYPE_CHECKING, Any
 
 from quantum_suite.core.errors import Fenced
 from quantum_suite.core.events import Fence
