@@ -1,7 +1,6 @@
 """Keys in a SQLite file."""
 
 import json
-import os
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -14,6 +13,7 @@ from typing import Any, Self
 from quantum_suite.core.errors import ConfigurationError, NotFound, Unavailable
 from quantum_suite.core.principals import Role
 from quantum_suite.hub.access.keys import KeyRecord, key_id_of, name_in_use, new_key, same_hash, token_hash
+from quantum_suite.services.databases.sqlite import make_private
 
 _VERSION = 1
 _SCHEMA = """
@@ -52,8 +52,8 @@ class SqliteKeyStore:
         self._generation = 0
         try:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            # SQLite gives its -wal and -shm files the mode of the file itself.
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            if not path.exists():
+                make_private(path)
             path.chmod(0o600)
             self._connection = sqlite3.connect(
                 path, timeout=busy_seconds, isolation_level=None, check_same_thread=False

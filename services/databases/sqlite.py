@@ -86,7 +86,7 @@ class SqliteDatabase:
             raise Unavailable(f"{self.path} is closed.")
         self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         if not self.path.exists():
-            _make_private(self.path)
+            make_private(self.path)
         connection = sqlite3.connect(
             self.path, timeout=self._busy_seconds, isolation_level=None, check_same_thread=False
         )
@@ -145,7 +145,7 @@ class SqliteDatabase:
         connection.execute(f"PRAGMA user_version={len(self._migrations)}")
 
 
-def _make_private(path: Path) -> None:
+def make_private(path: Path) -> None:
     """Make an empty file only this user may read; SQLite gives its -wal and -shm files the same mode.
 
     Made under another name and linked, because closing a database file drops every lock this process has on it

@@ -20,6 +20,7 @@ import anyio.to_thread
 from quantum_suite.core.errors import ConfigurationError
 from quantum_suite.core.findings import Finding, Severity
 from quantum_suite.core.scans import FileStamp, NotAssessed, ScanRecord, SeverityCounts
+from quantum_suite.services.databases.sqlite import make_private
 from quantum_suite.services.scans.interface import (
     EXAMPLES,
     KEEP_SCANS,
@@ -230,7 +231,7 @@ class SqliteScanStore:
             self._directory.parent.mkdir(parents=True, exist_ok=True)
             self._directory.mkdir(mode=0o700, exist_ok=True)
             (self._directory / "locks").mkdir(mode=0o700, exist_ok=True)
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+            make_private(path)
         with closing(sqlite3.connect(path, timeout=_BUSY_SECONDS)) as db:
             db.execute("PRAGMA foreign_keys = ON")
             db.execute("PRAGMA synchronous = FULL")
