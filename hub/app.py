@@ -34,6 +34,7 @@ from quantum_suite.hub.status import ConfigStatus
 from quantum_suite.hub.subscriptions import Subscriptions
 from quantum_suite.hub.tasks.opening import Tasks
 from quantum_suite.hub.tasks.policy import TaskPolicy
+from quantum_suite.hub.tasks.record import owner_of
 from quantum_suite.hub.tasks.tool_calls import PipelineToolCalls
 from quantum_suite.hub.tool_offers import HubToolCatalogue
 from quantum_suite.hub.tracing import open_tracer, trace_stage
@@ -43,6 +44,8 @@ from quantum_suite.servers.module import Services
 from quantum_suite.services.audit.jsonl import JsonlAuditLog
 from quantum_suite.services.sagas.consumer import TIMER
 from quantum_suite.services.workflows.composite.composites import Composites
+from quantum_suite.services.workflows.composite.triggers import Rights
+from quantum_suite.services.workflows.interface import Owner
 from quantum_suite.services.workspaces import Workspaces
 
 __all__ = ["Gateway", "open_hub"]
@@ -107,12 +110,13 @@ async def open_hub(  # noqa: PLR0915 - the one place where everything is put tog
         lists = Lists(authoriser.sees)
         router = Router(registry, lists, following, parking, handed_over.methods)
         metrics = Metrics(registry.statuses, plane.metrics)
+        owners = Owners(keys)
         parts = StageParts(
             limits=settings.limits,
             metrics=metrics,
             audit_log=audit_log,
             authenticator=authenticator,
-            owners=Owners(keys),
+            owners=owners,
             router=router,
             authoriser=authoriser,
             limiter=plane.volatile.limiter,
@@ -127,6 +131,7 @@ async def open_hub(  # noqa: PLR0915 - the one place where everything is put tog
         offers = HubToolCatalogue(lambda: registry.catalogue, authoriser.sees)
         composites = plane.composites(calls, offers)
         orchestrator.know([handed_over.definition, TIMER, *composites.workflows()])
+        plane.start_by_events(composites, orchestrator.open, _rights(owners))
         services = _services(settings, plane, orchestrator, composites)
         mounts = Mounts(services, settings.limits, extra)
 
@@ -187,6 +192,13 @@ def _services(
         projections=plane.projections,
         analytics=plane.analytics,
     )
+
+
+def _rights(owners: Owners) -> Rights:
+    async def rights(principal_id: str) -> Owner:
+        return owner_of(await owners.now(principal_id))
+
+    return rights
 
 
 def _policies_changed(authoriser: Authoriser, lists: Lists, subscriptions: Subscriptions) -> Callable[[], None]:

@@ -16,6 +16,12 @@ def principal_of(ctx: Context[Any, Any]) -> Principal:
     return caller_of(ctx.request_context.request)
 
 
+def run_of(ctx: Context[Any, Any]) -> str | None:
+    """Return the workflow run that made a call; None for a client's."""
+    request = ctx.request_context.request
+    return request.run if isinstance(request, Caller) else None
+
+
 def correlation_of(ctx: Context[Any, Any]) -> str | None:
     """Return what events of a request are correlated with: the workflow run that made the call, else the call."""
     request = ctx.request_context.request

@@ -25,16 +25,20 @@ class Owners:
         Raises Unauthenticated when its key was revoked or has expired, and Unavailable when keys cannot be looked
         up now. A key that took the name of a revoked one stands for the same principal.
         """
-        if known.id == LOCAL.id:
-            return _lesser(known, LOCAL)
-        if known.id.startswith(_KEY):
-            name = known.id.removeprefix(_KEY)
+        return _lesser(known, await self.now(known.id))
+
+    async def now(self, principal_id: str) -> Principal:
+        """Return a principal with all the rights it has now; raises as `current` does."""
+        if principal_id == LOCAL.id:
+            return LOCAL
+        if principal_id.startswith(_KEY):
+            name = principal_id.removeprefix(_KEY)
             records = await anyio.to_thread.run_sync(self._keys.list)
             for record in records:
                 if record.name == name and record.active:
-                    return _lesser(known, record.principal)
+                    return record.principal
         raise Unauthenticated(
-            f"{known.id} may do nothing here any more: its key was revoked or has expired.",
+            f"{principal_id} may do nothing here any more: its key was revoked or has expired.",
             "`quantum keys list` shows the keys.",
         )
 

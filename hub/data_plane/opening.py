@@ -15,7 +15,7 @@ from quantum_suite.core.errors import SuiteError
 from quantum_suite.core.ids import new_id
 from quantum_suite.hub.data_plane.delivery import Volatile, open_bus, open_volatile
 from quantum_suite.hub.data_plane.derived import add_analytics, add_notifications
-from quantum_suite.hub.data_plane.stores import Stores, open_stores
+from quantum_suite.hub.data_plane.stores import Stores, open_stores, registered_types
 from quantum_suite.hub.settings import HubSettings
 from quantum_suite.services.analytics.duckdb import DuckdbAnalytics
 from quantum_suite.services.audit.chain.writer import ChainWriter
@@ -33,6 +33,10 @@ from quantum_suite.services.objects.retention import Retention
 from quantum_suite.services.projections.metrics import EventMetrics
 from quantum_suite.services.projections.runner import ProjectionRunner
 from quantum_suite.services.workflows.composite.composites import Composites
+from quantum_suite.services.workflows.composite.listeners import Listeners
+from quantum_suite.services.workflows.composite.trigger_events import starting_events
+from quantum_suite.services.workflows.composite.triggers import Rights, Triggers
+from quantum_suite.services.workflows.interface import Workflows
 from quantum_suite.services.workflows.tool_calls import ToolCalls
 from quantum_suite.services.workflows.tool_catalogue import ToolCatalogue
 from quantum_suite.tools.orchestrator.actions import standard_actions
@@ -67,7 +71,16 @@ class DataPlane:
     def composites(self, calls: ToolCalls, offers: ToolCatalogue) -> Composites:
         """Return the workflows written as data, whose steps call tools through `calls`."""
         actions = standard_actions(self.stores.events, self.objects)
-        return Composites(calls, self.stores.definitions, actions, offers)
+        return Composites(calls, self.stores.definitions, actions, offers, starting_events(registered_types()))
+
+    def start_by_events(
+        self, composites: Composites, open_workflows: Callable[[], Awaitable[Workflows]], rights: Rights
+    ) -> None:
+        """Have events start the definitions that listen to them; the first that does opens the workflows."""
+        listeners = Listeners(self.stores.definitions, composites)
+        types = starting_events(registered_types())
+        triggers = Triggers(self.stores.events, listeners, composites, open_workflows, rights, types)
+        self.projections.add_consumer(triggers, begin="now")
 
     def run_in(self, tasks: TaskGroup) -> None:
         """Start what goes on in the background, in `tasks`.

@@ -27,6 +27,7 @@ from quantum_suite.services.projections.control_events import CONTROL_EVENTS
 from quantum_suite.services.projections.interface import ProgressStore
 from quantum_suite.services.projections.sqlite import SqliteProgressStore
 from quantum_suite.services.sagas.saga_events import SAGA_EVENTS
+from quantum_suite.services.workflows.composite.trigger_events import TRIGGER_EVENTS
 from quantum_suite.services.workflows.events import RUN_EVENTS
 from quantum_suite.tools.orchestrator.postures import POSTURE_EVENTS
 
@@ -48,7 +49,8 @@ class Stores:
 
 def registered_types() -> Sequence[type[EventData]]:
     """Return every type of event that the suite's own parts append."""
-    return (*SCAN_EVENTS, *CALL_EVENTS, *RUN_EVENTS, *CONTROL_EVENTS, *SAGA_EVENTS, *POSTURE_EVENTS)
+    suites_own = (*CALL_EVENTS, *RUN_EVENTS, *CONTROL_EVENTS, *SAGA_EVENTS, *TRIGGER_EVENTS)
+    return (*SCAN_EVENTS, *POSTURE_EVENTS, *suites_own)
 
 
 def is_embedded(settings: HubSettings) -> bool:

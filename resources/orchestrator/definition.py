@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from quantum_suite.resources.orchestrator.uris import definition_uri
 from quantum_suite.services.workflows.composite.composites import Known
-from quantum_suite.services.workflows.composite.model import Definition
+from quantum_suite.services.workflows.composite.model import Definition, Trigger
 from quantum_suite.services.workflows.interface import Json
 
 
@@ -31,4 +31,11 @@ def definition_row(known: Known, read: Definition) -> dict[str, Json]:
             for name, one in read.inputs.items()
         },
         "owner": "the suite" if known.stored is None else known.stored.owner,
+        **({"on": [_trigger(one) for one in read.triggers]} if read.triggers else {}),
     }
+
+
+def _trigger(trigger: Trigger) -> dict[str, Json]:
+    written = {"where": trigger.where, "key": trigger.key, "inputs": trigger.inputs}
+    given = {name: one.node.plain() for name, one in written.items() if one is not None}
+    return {"event": trigger.event, **given}

@@ -29,6 +29,7 @@ def run_json(run: Run) -> str:
         "status": dict(run.status),
         "parent": run.parent,
         "forked_from": run.forked_from,
+        "started_by": run.arguments.get("started_by") if run.workflow == COMPOSITE else None,
         "links": {view: run_uri(run.id, view) for view in views_of(run)},
     }
     return json.dumps(data, indent=2, ensure_ascii=False)

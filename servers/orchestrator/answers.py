@@ -148,7 +148,8 @@ def definitions_answer(definitions: Sequence[tuple[Known, Definition]], cursor: 
     """Return the definitions that can be started."""
     rows = tuple(definition_row(known, read) for known, read in definitions)
     lines = [
-        f"- {row['name']} (version {row['version']}): {row['description']} Inputs: {_inputs(row)}" for row in rows
+        f"- {row['name']} (version {row['version']}): {row['description']} Inputs: {_inputs(row)}{_events(row)}"
+        for row in rows
     ]
     if cursor:
         lines.append(f"More with cursor {cursor}")
@@ -217,6 +218,12 @@ def _run_line(answer: RunAnswer) -> str:
 def _inputs(row: dict[str, Any]) -> str:
     inputs: dict[str, Any] = row["inputs"]
     return ", ".join(f"{name}{'' if one.get('required') else '?'}" for name, one in inputs.items()) or "none"
+
+
+def _events(row: dict[str, Any]) -> str:
+    """Say which events start a definition."""
+    types = dict.fromkeys(trigger["event"] for trigger in row.get("on", ()))
+    return f" Started by: {', '.join(types)}" if types else ""
 
 
 def _schedule(schedule: Schedule) -> dict[str, Any]:

@@ -20,8 +20,9 @@ _KEEPS = ToolAnnotations(read_only_hint=False, destructive_hint=False, idempoten
 Source = Annotated[
     str,
     Field(
-        description="The definition in YAML: name, description, inputs, steps (call, do, workflow, parallel, "
-        "for_each, loop, approval, sleep, set), output; expressions as ${{ steps.scan.result.counts.high > 0 }}. "
+        description="The definition in YAML: name, description, on (events that start it), inputs, steps (call, "
+        "do, workflow, parallel, for_each, loop, approval, sleep, set), output; expressions as "
+        "${{ steps.scan.result.counts.high > 0 }}. "
         "quantum://orchestrator/definitions/secure_change is an example to read first.",
         max_length=65536,
     ),

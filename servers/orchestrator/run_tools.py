@@ -7,7 +7,7 @@ from mcp_types import CallToolResult, ToolAnnotations
 from pydantic import Field
 
 from quantum_suite.resources.orchestrator.uris import LATEST_RUNS
-from quantum_suite.servers.callers import principal_of, tool_errors
+from quantum_suite.servers.callers import principal_of, run_of, tool_errors
 from quantum_suite.servers.orchestrator.answers import (
     RunAnswer,
     RunList,
@@ -67,7 +67,7 @@ def add_run_tools(server: MCPServer[Any], runs: Runs, composites: Composites) ->
                 schedule = await runs.schedule(workflow, inputs or {}, cron, principal, version=version)
                 return scheduled_answer(schedule, "Scheduled")
             key = idempotency_key(ctx)
-            run = await runs.start(workflow, inputs or {}, principal, version=version, key=key)
+            run = await runs.start(workflow, inputs or {}, principal, version=version, key=key, cause=run_of(ctx))
             await ctx.notify_resource_updated(LATEST_RUNS)
             return run_answer(await runs.wait(run.id, principal, wait_seconds), principal)
 

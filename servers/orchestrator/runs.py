@@ -10,6 +10,7 @@ from quantum_suite.core.principals import Principal, Role
 from quantum_suite.servers.orchestrator.callers import owner_of
 from quantum_suite.services.workflows.approvers import may_approve
 from quantum_suite.services.workflows.composite.composites import Composites
+from quantum_suite.services.workflows.composite.matching import origin_of
 from quantum_suite.services.workflows.interface import (
     APPROVAL_STATUS,
     Json,
@@ -45,13 +46,17 @@ class Runs:
         *,
         version: int | None = None,
         key: str | None = None,
+        cause: str | None = None,
     ) -> Run:
-        """Start a definition; with `key`, starting it again returns the run there is."""
+        """Start a definition; with `key`, starting it again returns the run there is. `cause` is the run that asks
+        for it: what an event led to is known by its id."""
         owner = owner_of(principal)
         start = await self._composites.start(name, inputs, owner, version)
         run_id = None
         if key is not None:
             run_id = f"run_{hashlib.sha256(f'{principal.id} {key}'.encode()).hexdigest()[:26]}"
+            origin = origin_of(cause)
+            run_id = run_id if origin is None else f"{origin.run}.{run_id}"
         return await (await self._open()).start(start.workflow, start.arguments, owner, run_id=run_id)
 
     async def schedule(

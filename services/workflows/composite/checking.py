@@ -4,6 +4,7 @@ import ast
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from quantum_suite.core.events import EventData
 from quantum_suite.services.workflows.composite.actions import Action
 from quantum_suite.services.workflows.composite.documents import Node
 from quantum_suite.services.workflows.composite.expressions import Expression, Reference
@@ -23,6 +24,7 @@ from quantum_suite.services.workflows.composite.model import (
 from quantum_suite.services.workflows.composite.problems import Problem, near
 from quantum_suite.services.workflows.composite.schemas import check_value
 from quantum_suite.services.workflows.composite.templates import Template
+from quantum_suite.services.workflows.composite.trigger_checks import check_triggers
 from quantum_suite.services.workflows.tool_catalogue import ToolOffer
 
 RESERVED = frozenset({"inputs", "steps", "vars", "run", "index", "round", "true", "false", "null"})
@@ -39,6 +41,8 @@ class Surroundings:
     tools: Mapping[str, ToolOffer] | None = None
     workflows: Mapping[str, frozenset[str]] | None = None
     """The workflows there are, each with those it starts."""
+    events: Mapping[str, type[EventData]] | None = None
+    """The events that may start workflows, by type without version."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,7 +278,7 @@ def check_definition(definition: Definition, around: Surroundings) -> list[Probl
 
     Looking ends once MOST_PROBLEMS were found: nobody reads more, and saying what was meant takes time.
     """
-    found = _Checker(definition, around).check()
+    found = [*check_triggers(definition, around.events), *_Checker(definition, around).check()]
     return sorted(dict.fromkeys(found), key=lambda problem: (problem.line, problem.column))
 
 

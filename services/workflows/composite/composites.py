@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import anyio.to_thread
 
 from quantum_suite.core.errors import CallerError
+from quantum_suite.core.events import EventData
 from quantum_suite.core.principals import Role
 from quantum_suite.services.definitions.interface import DefinitionStore, StoredDefinition, definition_not_found
 from quantum_suite.services.workflows.composite.actions import Action
@@ -58,10 +59,13 @@ class Composites:
         definitions: DefinitionStore,
         actions: Sequence[Action],
         catalogue: ToolCatalogue | None = None,
+        events: Mapping[str, type[EventData]] | None = None,
     ) -> None:
+        """`catalogue` and `events` (those that may start workflows) are what definitions are checked against."""
         self._definitions = definitions
         self._actions = {action.name: action for action in actions}
         self._catalogue = catalogue
+        self._events = events
         self._interpreter = Interpreter(calls, self._actions, self._find_child)
         self._read: OrderedDict[str, Definition] = OrderedDict()
         self._shipped = {name: Known(name, version, text) for name, (version, text) in shipped_sources().items()}
@@ -86,7 +90,7 @@ class Composites:
         """
         definition, problems = await anyio.to_thread.run_sync(read_definition, source, read_steps)
         tools = None if self._catalogue is None else await self._catalogue.offers(owner)
-        around = Surroundings(self._actions, tools, await self._graph(definition, owner))
+        around = Surroundings(self._actions, tools, await self._graph(definition, owner), self._events)
         found = {*problems, *await anyio.to_thread.run_sync(check_definition, definition, around)}
         return definition, sorted(found, key=lambda problem: (problem.line, problem.column, problem.message))
 
@@ -230,18 +234,12 @@ def _read_right(source: str) -> Definition:
 
 def check_inputs(definition: Definition, inputs: Json) -> None:
     """Raise CallerError with all that is wrong with the inputs of a run."""
-    schema = {
-        "type": "object",
-        "properties": {name: one.schema for name, one in definition.inputs.items()},
-        "required": [name for name, one in definition.inputs.items() if one.required],
-        "additionalProperties": False,
-    }
     given = (
         {name: value for name, value in inputs.items() if value is not None}
         if isinstance(inputs, dict)
         else inputs
     )
-    problems = problems_of_inputs(given, definition.node, schema)
+    problems = problems_of_inputs(given, definition.node, definition.input_schema())
     if problems:
         told = " ".join(f"{problem.path}: {problem.message} {problem.hint}".strip() for problem in problems)
         raise CallerError(f"The inputs do not fit '{definition.name}'. {told}", argument="inputs")

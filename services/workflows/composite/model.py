@@ -159,6 +159,19 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
+class Trigger:
+    """An event that starts a definition. Expressions in it see `event` alone."""
+
+    event: str
+    """Type without version."""
+    where: Template | None
+    key: Template | None
+    """Of what has the same key one run is under way at a time."""
+    inputs: Template | None
+    node: Node
+
+
+@dataclass(frozen=True, slots=True)
 class Definition:
     """A composite workflow."""
 
@@ -172,6 +185,17 @@ class Definition:
     output: Template | None = None
     children: frozenset[str] = field(default_factory=frozenset)
     """The workflows it starts."""
+    triggers: tuple[Trigger, ...] = ()
+    """The first that an event fits counts."""
+
+    def input_schema(self) -> Mapping[str, Json]:
+        """Return the JSON Schema of all that a run is given."""
+        return {
+            "type": "object",
+            "properties": {name: one.schema for name, one in self.inputs.items()},
+            "required": [name for name, one in self.inputs.items() if one.required],
+            "additionalProperties": False,
+        }
 
     def walk(self) -> Iterator[Step]:
         """Yield every step, outer ones first, in the order they are written."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from quantum_suite.services.workflows.composite.documents import Node, read_document
-from quantum_suite.services.workflows.composite.model import Child, Definition, Input, Step, walk
+from quantum_suite.services.workflows.composite.model import Child, Definition, Input, Step, Trigger, walk
 from quantum_suite.services.workflows.composite.problems import InvalidDefinition, Problem, near
 from quantum_suite.services.workflows.composite.schemas import check_schema, check_value
 from quantum_suite.services.workflows.composite.templates import Template, read_template
@@ -15,7 +15,9 @@ from quantum_suite.services.workflows.interface import Json
 T = TypeVar("T")
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
-_KEYS = ("name", "version", "description", "inputs", "steps", "output")
+_KEYS = ("name", "version", "description", "on", "inputs", "steps", "output")
+_TRIGGER_KEYS = ("event", "where", "key", "inputs")
+MOST_TRIGGERS = 20
 
 
 @dataclass
@@ -116,11 +118,42 @@ def read_definition(text: str, read_steps: "ReadSteps") -> tuple[Definition, lis
         node=node,
         output=reader.template(entries.get("output")),
         children=children,
+        triggers=_triggers(reader, entries.get("on")),
     )
     return definition, reader.problems
 
 
 ReadSteps = Callable[[Reader, Node | None], tuple[Step, ...]]
+
+
+def _triggers(reader: Reader, node: Node | None) -> tuple[Trigger, ...]:
+    if node is not None and isinstance(node.value, list) and len(node.value) > MOST_TRIGGERS:
+        reader.problems.append(
+            node.problem(f"There are {len(node.value)} triggers.", f"{MOST_TRIGGERS} is the most.")
+        )
+        return ()
+    return reader.items(node, lambda item: _trigger(reader, item), "'on'")
+
+
+def _trigger(reader: Reader, node: Node) -> Trigger | None:
+    entries = reader.mapping(node, _TRIGGER_KEYS, "A trigger")
+    if not entries:
+        return None
+    hint = "Name one, like qsecure.scan.completed."
+    event = reader.text(reader.required(entries, "event", node, hint), "", like=hint)
+    inputs = entries.get("inputs")
+    if inputs is not None and not isinstance(inputs.value, dict):
+        reader.problems.append(
+            inputs.problem("'inputs' must be a mapping.", "Write path: ${{ event.data.root }}.")
+        )
+        inputs = None
+    return Trigger(
+        event=event,
+        where=reader.template(entries.get("where"), bare=True),
+        key=reader.template(entries.get("key")),
+        inputs=reader.template(inputs),
+        node=node,
+    )
 
 
 def _inputs(reader: Reader, node: Node | None) -> dict[str, Input]:

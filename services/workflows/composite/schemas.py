@@ -4,7 +4,7 @@ What it does not know (patterns, formats, conditions) is left to the tool that o
 wrong here only where that is certain.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from quantum_suite.services.workflows.composite.documents import Node
@@ -116,6 +116,26 @@ def _type_problem(template: Template, schema: Mapping[str, Any], kind: str) -> l
     a = "an" if types[0][0] in "aeiou" else "a"
     shown = kind_of(value) if kind != "string" else "text"
     return [template.node.problem(f"This is {shown}.", f"Give {a} {' or '.join(types)}.")]
+
+
+def unknown_member(schema: Mapping[str, Any], path: Sequence[str | int]) -> tuple[str, Sequence[str]] | None:
+    """Return the part of a path that certainly leads nowhere, and what there is in its place."""
+    here: Any = schema
+    for part in path:
+        here = _resolved(here, schema)
+        if isinstance(part, int):
+            here = here.get("items", {})
+        elif here.get("additionalProperties") not in (None, False) or not isinstance(
+            properties := here.get("properties"), Mapping
+        ):
+            return None
+        elif part not in properties:
+            return part, tuple(properties)
+        else:
+            here = properties[part]
+        if not isinstance(here, Mapping):
+            return None
+    return None
 
 
 def _of_best(

@@ -73,7 +73,7 @@ CASES = {
     "a list in place of a definition": (
         "- a",
         "line 1, column 1: A definition must be a mapping. "
-        "Its keys are name, version, description, inputs, steps, output.",
+        "Its keys are name, version, description, on, inputs, steps, output.",
     ),
     "an unknown kind of step": (
         steps("- cal: scan"),
