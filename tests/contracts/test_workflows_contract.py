@@ -497,6 +497,19 @@ async def test_a_paused_run_ends_its_step_and_begins_no_other(workflows: Workflo
     assert DID[run_id] == ["one", "wait", "last"]
 
 
+async def test_pausing_and_resuming_at_once_leaves_a_run_as_it_was(workflows: Workflows) -> None:
+    run_id = (await workflows.start("asks", 60, ALICE)).id
+    await until(workflows, run_id, "waiting")
+    for _ in range(10):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(workflows.pause, run_id)
+            tasks.start_soon(workflows.resume, run_id)
+        await workflows.resume(run_id)
+    await until(workflows, run_id, "waiting")
+    await workflows.approve(run_id, Verdict(True, "user:bob"))
+    assert (await ended(workflows, run_id)).result == [True, "user:bob", None]
+
+
 async def test_a_paused_run_can_be_cancelled(workflows: Workflows) -> None:
     run_id = (await workflows.start("asks", 60, ALICE)).id
     await until(workflows, run_id, "waiting")

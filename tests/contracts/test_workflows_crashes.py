@@ -17,12 +17,23 @@ import anyio
 import anyio.to_thread
 import pytest
 from reference.backends import Postgres, running
-from reference.workflow_worker import OWNER, STEPS, orchestrator
+from reference.workflow_worker import (
+    OWNER,
+    QUEUES,
+    REGISTRY_TYPES,
+    STEPS,
+    Effects,
+    definitions,
+    orchestrator,
+)
 
 from quantum_suite.core.errors import Unavailable
 from quantum_suite.core.ids import new_id
 from quantum_suite.services.events.interface import EventStore
-from quantum_suite.services.workflows.dbos.workflows import DbosWorkflows
+from quantum_suite.services.events.memory import MemoryEventStore
+from quantum_suite.services.events.registry import EventRegistry
+from quantum_suite.services.leases.memory import MemoryLeaseStore
+from quantum_suite.services.workflows.dbos.workflows import DbosWorkflows, open_workflows
 from quantum_suite.services.workflows.events import run_stream
 from quantum_suite.services.workflows.interface import FINAL, Run
 
@@ -212,7 +223,7 @@ async def test_a_frozen_workers_run_goes_on_elsewhere_and_the_thawed_worker_has_
     async with workers(tmp_path, database, "frozen") as team:
         frozen = team.members["frozen"]
         await frozen.says("ready")
-        frozen.start(run_id, workflow="long", arguments=0.2)
+        frozen.start(run_id, workflow="long", arguments=1)
         await frozen.says(f"in step {run_id}")
         await freeze(frozen, tmp_path)
         await team.hire("other").says("ready")
@@ -269,6 +280,24 @@ def own_server(backends_directory: Path) -> Iterator[Postgres]:
     server = Postgres(backends_directory / "workflows")
     with running(server):
         yield server
+
+
+async def test_closing_does_not_wait_for_a_database_that_hangs(tmp_path: Path, own_server: Postgres) -> None:
+    async with MemoryEventStore(EventRegistry(REGISTRY_TYPES)) as events:
+        effects = Effects(tmp_path / "effects.db", events, "w")
+        effects.make()
+        with anyio.fail_after(30):
+            async with open_workflows(
+                own_server.new_database("hangs"),
+                definitions(effects),
+                QUEUES,
+                events=events,
+                leases=MemoryLeaseStore(),
+                worker_id="w",
+            ) as workflows:
+                await workflows.start("counted", 0, OWNER)
+                own_server.pause()
+    own_server.unpause()
 
 
 async def test_runs_wait_for_a_database_that_was_killed_and_go_on(tmp_path: Path, own_server: Postgres) -> None:

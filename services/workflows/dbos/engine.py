@@ -8,12 +8,15 @@ The version is pinned, since what is used here is not DBOS's public face; `tests
 
 from __future__ import annotations
 
+import os
+import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from quantum_suite.core.errors import EngineMissing
+from quantum_suite.core.errors import EngineMissing, Unavailable
 from quantum_suite.core.ids import new_id
 from quantum_suite.services.workflows.dbos.tables import DBOS_SCHEMA, DialectName
 from quantum_suite.services.workflows.interface import Queue
@@ -60,16 +63,37 @@ class Engine:
         self._system = system
         self._engine = engine
         self._queues: dict[str, DbosQueue] = {}
+        self._lines: set[Any] = set()
+        self._aborted = False
         self.dialect: DialectName = dialect
+        if dialect == "postgresql":
+            _listen(engine, "connect", self._connected)
+            _listen(engine, "close", self._closed)
 
     def connect(self) -> sqlalchemy.Connection:
         """Return a connection; leaving `with connection.begin()` commits. On SQLite it is the only writer then."""
+        if self._aborted:
+            raise Unavailable("The orchestrator is closing, and its database does not answer.")
         return self._engine.connect()
 
     def close(self) -> None:
         """Close all connections."""
         self._system.destroy()
         self._engine.dispose()
+
+    def abort(self) -> None:
+        """Hang up on a server that does not answer, so that whoever waits for it goes on. From any thread."""
+        self._aborted = True
+        for connection in list(self._lines):
+            _hang_up(connection)
+
+    def _connected(self, connection: Any, _record: Any) -> None:
+        self._lines.add(connection)
+        if self._aborted:
+            _hang_up(connection)
+
+    def _closed(self, connection: Any, _record: Any) -> None:
+        self._lines.discard(connection)
 
     def insert(self, connection: sqlalchemy.Connection, row: NewRow) -> None:
         """Insert a run's status and inputs in the transaction of `connection`; one that is there stays so."""
@@ -194,10 +218,22 @@ def open_engine(url: str) -> Engine:
         finally:
             first.destroy()
     engine = _sqlite_engine(url) if dialect == "sqlite" else _postgres_engine(url)
-    opened = system(engine)
+    second = system(engine)
+    opened = Engine(second, engine, dialect)  # before the first connection: it keeps an eye on all of them
     if dialect == "postgresql":
-        opened.run_migrations()
-    return Engine(opened, engine, dialect)
+        second.run_migrations()
+    return opened
+
+
+def _listen(engine: sqlalchemy.Engine, name: str, listener: Callable[..., None]) -> None:
+    import sqlalchemy  # loaded already, with the engine
+
+    sqlalchemy.event.listen(engine, name, listener)
+
+
+def _hang_up(connection: Any) -> None:
+    with suppress(Exception), socket.socket(fileno=os.dup(connection.fileno())) as line:
+        line.shutdown(socket.SHUT_RDWR)
 
 
 def _missing(message: str) -> EngineMissing:
@@ -240,5 +276,5 @@ def _postgres_engine(url: str) -> sqlalchemy.Engine:
         max_overflow=0,
         pool_timeout=10,
         pool_pre_ping=True,
-        connect_args={"connect_timeout": 5, "application_name": "quantum-orchestrator"},
+        connect_args={"connect_timeout": 3, "application_name": "quantum-orchestrator"},
     )

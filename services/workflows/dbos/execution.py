@@ -60,11 +60,11 @@ class Execution:
             return False
         session.begin()
         outcome = await self._code(body, loaded)
-        if session.stop == "fenced":
+        if session.halted == "fenced":
             raise Fenced(f"Run {session.claim.run_id} was given to another worker.")
-        if session.stop == "pause" and outcome.state != "completed":
+        if session.halted == "pause" and outcome.state != "completed":
             return not await session.write_shielded(park(session.claim))
-        if outcome.state != "completed" and session.stop != "diverged":
+        if outcome.state != "completed" and session.halted != "diverged":
             await session.host.cancel_children(session.claim.run_id)
             await self._undo(outcome, loaded)
         await self._finish(outcome)
@@ -114,13 +114,14 @@ class Execution:
         session.scope = None
         if loaded.ending is not None:
             return _noted(loaded.ending)
-        if returned is None and session.stop == "cancel":
+        if returned is not None and session.halted is None:
+            return returned
+        if session.halted == "diverged":
+            return Outcome("failed", failure=session.diverged)
+        if session.halted == "cancel" or (session.halted is None and session.stop == "cancel"):
             return Outcome("cancelled")
-        if returned is None and session.stop in (None, "deadline"):
-            return Outcome(
-                "failed", failure=Failure("deadline_exceeded", "The run took longer than it was given.")
-            )
-        return returned or Outcome("failed", failure=session.diverged)
+        late = Failure("deadline_exceeded", "The run took longer than it was given.")
+        return returned or Outcome("failed", failure=late)
 
     async def _undo(self, outcome: Outcome, loaded: Loaded) -> None:
         """Take back what was done, last first. What cannot be taken back stays on the record as a failed step."""

@@ -30,6 +30,7 @@ class Membership:
         self._worker = worker
         self._ttl = ttl_seconds
         self._lease: Lease | None = None
+        self._token: int | None = None
         self._renewed = 0.0
         self._succeeded = False
 
@@ -47,15 +48,17 @@ class Membership:
         if self._succeeded:
             return False
         asked = time.monotonic()
-        before = self._lease
-        if before is not None and await self._ledger.read(_newer(self._worker, before.token)):
+        if self._token is not None and await self._ledger.read(_newer(self._worker, self._token)):
             _log.error(
                 "another process works as '%s' now: this one works no more; give each its own name", self._worker
             )
             self._succeeded, self._lease = True, None
             return False
         lease = await self._leases.acquire(f"{PREFIX}{self._worker}", self._worker, self._ttl)
-        if lease is None or not await self._ledger.write(_enter(self._worker, lease.token)):
+        if lease is None:
+            return False
+        self._token = lease.token  # noted before it is stored: it is not mistaken for another process's later
+        if not await self._ledger.write(_enter(self._worker, lease.token)):
             return False
         self._lease, self._renewed = lease, asked
         return True

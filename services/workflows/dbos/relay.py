@@ -166,7 +166,7 @@ def _oldest(stuck: set[str]) -> Work[list[Row]]:
     left_out = sorted(stuck)[:_BATCH]
     marks = ", ".join("?" for _ in left_out) or "''"
     columns = "SELECT seq, id, run_id, type, data, principal, at_ms FROM our.workflow_outbox"
-    statement = f"{columns} WHERE run_id NOT IN ({marks}) ORDER BY seq LIMIT ?"  # noqa: S608  # marks alone
+    statement = f"{columns} WHERE run_id NOT IN ({marks}) ORDER BY seq LIMIT ?"
 
     def work(transaction: Transaction) -> list[Row]:
         return transaction.all(statement, *left_out, _BATCH)

@@ -86,6 +86,9 @@ class Session:
         self.loaded = loaded
         self.undos: list[Done] = []
         self.stop: Stop | None = None
+        """Why the code is to stop before it begins something new."""
+        self.halted: Stop | None = None
+        """Why it was stopped."""
         self.diverged: Failure | None = None
         self.scope: anyio.CancelScope | None = None
         self._bell = anyio.Event()
@@ -100,7 +103,7 @@ class Session:
         """Begin the code anew, with all that was remembered of the run so far."""
         loaded = self._loaded
         self.undos.clear()
-        self.diverged = None
+        self.diverged = self.halted = None
         self._status = dict(loaded.status)
         self.unseen = {place for place in loaded.steps if not place.startswith("undo ")}
         numbers = [kept.number for kept in loaded.steps.values()]
@@ -114,7 +117,7 @@ class Session:
 
     def request(self, wish: Wish) -> None:
         """Obey what people wish by now. A step that is under way ends when they cancel, not when they pause."""
-        if self.stop in (None, "pause", "cancel"):
+        if self.stop in (None, "pause"):  # who cancels does not change their mind
             self.stop = wish
         if wish == "cancel" and self.scope is not None:
             # What was done before must have been seen again before the code is stopped, or it would not be undone.
@@ -124,8 +127,9 @@ class Session:
         self.ring()
 
     def halt(self, why: Stop) -> None:
-        """Stop the code where it is."""
-        self.stop = why
+        """Stop the code where it is, for good: what is wished from now on counts for the next time it is run."""
+        if self.halted is None or why == "fenced":
+            self.halted = why
         if self.scope is not None:
             self.scope.cancel()
 

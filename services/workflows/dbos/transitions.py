@@ -299,6 +299,21 @@ def put_back(run_id: str, executor: str) -> Work[bool]:
     return work
 
 
+def expire(run_id: str) -> Work[None]:
+    """End a run that stands in line after its deadline, without having begun."""
+    event_id = new_id("evt")
+
+    def work(transaction: Transaction) -> None:
+        row = transaction.one("SELECT status FROM dbos.workflow_status WHERE workflow_uuid = ? LOCKED", run_id)
+        began = transaction.one("SELECT 1 FROM dbos.operation_outputs WHERE workflow_uuid = ? LIMIT 1", run_id)
+        if row is not None and row[0] in ("ENQUEUED", "DELAYED") and began is None:
+            failure = Failure("deadline_exceeded", "The run did not begin before its deadline.")
+            end_run(transaction, run_id, "failed", failure=failure)
+            append_event(transaction, run_id, event_id, ending_event("failed", failure), principal=None)
+
+    return work
+
+
 def set_status(transaction: Transaction, run_id: str, key: str, value: Json) -> None:
     """Set one value of `Run.status`; the run's row must be held."""
     row = transaction.one("SELECT status FROM our.workflow_runs WHERE run_id = ?", run_id)

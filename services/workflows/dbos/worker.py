@@ -15,7 +15,7 @@ from quantum_suite.services.workflows.dbos.membership import Membership, held_by
 from quantum_suite.services.workflows.dbos.rows import Loaded, now_ms, read_loaded, read_run
 from quantum_suite.services.workflows.dbos.session import Session
 from quantum_suite.services.workflows.dbos.steering import NewRun, cancel_run, resume_run, start_run
-from quantum_suite.services.workflows.dbos.transitions import Claim, Wish, put_back
+from quantum_suite.services.workflows.dbos.transitions import Claim, Wish, expire, put_back
 from quantum_suite.services.workflows.failures import failure_of
 from quantum_suite.services.workflows.interface import FINAL, Body, Json, Owner, Run, Workflow
 
@@ -318,6 +318,8 @@ class Worker:
                 await self.ledger.write(put_back(run_id, mine))
                 self.wake()
         self._orphans = orphans
+        for run_id in await self.ledger.read(_late):
+            await self.ledger.write(expire(run_id))
         await self.ledger.write(_forget_old_news)
 
     # Executions
@@ -366,6 +368,15 @@ def _take_news(run_ids: Sequence[str]) -> Work[list[tuple[str, Wish]]]:
         return told
 
     return work
+
+
+def _late(transaction: Transaction) -> list[str]:
+    rows = transaction.all(
+        "SELECT r.run_id FROM our.workflow_runs r JOIN dbos.workflow_status s ON s.workflow_uuid = r.run_id "
+        "WHERE s.status IN ('ENQUEUED', 'DELAYED') AND r.state = 'active' AND r.deadline_ms < ?",
+        now_ms(),
+    )
+    return [run_id for (run_id,) in rows]
 
 
 def _forget_old_news(transaction: Transaction) -> None:

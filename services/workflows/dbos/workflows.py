@@ -1,6 +1,7 @@
 """`Workflows` on DBOS."""
 
 import logging
+import threading
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime
@@ -50,6 +51,7 @@ from quantum_suite.services.workflows.replay import History, HistoryStep, histor
 _FORGET_AT_ONCE = 500
 _CANCEL_SECONDS = 10.0
 _LEAVE_SECONDS = 10.0
+_HANG_SECONDS = 3.0
 
 _log = logging.getLogger(__name__)
 
@@ -203,7 +205,9 @@ async def open_workflows(
     shown = str(where).rpartition("@")[2].rpartition("//")[2]
     async with AsyncExitStack() as stack:
         engine = await _open_engine(where, shown, machine_queues() if queues is None else queues)
-        stack.push_async_callback(anyio.to_thread.run_sync, engine.close)
+        patience = threading.Timer(_HANG_SECONDS, engine.abort)
+        patience.daemon = True
+        stack.push_async_callback(_close, engine, patience)
         ledger = await stack.enter_async_context(open_ledger(engine, shown))
         membership = Membership(ledger, leases, worker_id, lease_seconds) if work else None
         relay = Relay(
@@ -239,6 +243,7 @@ async def open_workflows(
             tasks.start_soon(worker.sweep)
             tasks.start_soon(timetable.keep_time)
             tasks.start_soon(relay.run)
+        stack.callback(patience.start)
         yield DbosWorkflows(ledger, worker, timetable)
 
 
@@ -264,6 +269,12 @@ async def _open_engine(where: str | Path, shown: str, queues: Sequence[Queue]) -
             return engine
 
     return await anyio.to_thread.run_sync(opening)
+
+
+async def _close(engine: Engine, patience: threading.Timer) -> None:
+    with anyio.CancelScope(shield=True):
+        await anyio.to_thread.run_sync(engine.close)
+    patience.cancel()
 
 
 async def _leave(relay: Relay, membership: Membership) -> None:

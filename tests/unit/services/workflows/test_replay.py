@@ -12,6 +12,7 @@ from quantum_suite.services.leases.memory import MemoryLeaseStore
 from quantum_suite.services.workflows.dbos.workflows import open_workflows
 from quantum_suite.services.workflows.events import RUN_EVENTS
 from quantum_suite.services.workflows.interface import (
+    APPROVAL_STATUS,
     Json,
     Owner,
     RunContext,
@@ -85,7 +86,7 @@ async def history(tmp_path_factory: pytest.TempPathFactory) -> History:
     ):
         run = await opened.start("original", {"a": 1}, OWNER)
         with anyio.fail_after(20):
-            while (await opened.get(run.id)).state != "waiting":
+            while not (await opened.get(run.id)).status.get(APPROVAL_STATUS):
                 await anyio.sleep(0.01)
         await opened.approve(run.id, Verdict(True, "user:bob"))
         assert (await opened.wait(run.id, 20)).state == "completed"

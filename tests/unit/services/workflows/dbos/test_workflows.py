@@ -1,6 +1,7 @@
 """What only a durable orchestrator can show: restarts, versions, hostile rows, its events, and that it ends."""
 
 import sqlite3
+import sys
 import threading
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, closing
@@ -368,3 +369,81 @@ def test_queues_follow_the_machine() -> None:
     large = {queue.name: queue.worker_concurrency for queue in machine_queues(16, 8 * 1024**3)}
     assert (small, large) == ({"default": 8, "heavy": 1}, {"default": 128, "heavy": 4})
     assert {queue.name for queue in machine_queues()} == {"default", "heavy"}
+
+
+async def test_a_run_that_does_not_begin_before_its_deadline_fails(place: Place) -> None:
+    workflow = Workflow("counting", counting([], "ask"))
+    async with place.opened(workflow, queues=[Queue("single", concurrency=1)]) as opened:
+        first = await opened.start("counting", None, OWNER, queue="single")
+        await until(opened, first.id, "waiting")
+        late = await opened.start("counting", None, OWNER, queue="single", deadline_seconds=0.05)
+        failure = (await ended(opened, late.id)).failure
+    assert failure is not None
+    assert failure.code == "deadline_exceeded"
+
+
+async def test_events_that_cannot_be_told_hold_up_no_others(
+    place: Place, caplog: pytest.LogCaptureFixture
+) -> None:
+    workflow = Workflow("counting", counting([], "one"))
+    async with place.opened(workflow) as opened:
+        place.execute(
+            "INSERT INTO workflow_outbox (id, run_id, type, data, at_ms) "
+            "VALUES ('evt_x', 'no stream', 'orchestrator.run.completed', '{}', 0)"
+        )
+        run = await opened.start("counting", None, OWNER)
+        await ended(opened, run.id)
+        with anyio.fail_after(BOUND_SECONDS):
+            while len(await place.events.read_stream(run_stream(run.id))) < 3:
+                await anyio.sleep(0.01)
+    assert place.execute("SELECT id FROM workflow_outbox") == [("evt_x",)]
+    assert "the events of no stream stay behind" in caplog.text
+
+
+FULL_DISK = """
+import resource, sys, anyio
+from pathlib import Path
+from quantum_suite.core.errors import Unavailable
+from quantum_suite.services.events.memory import MemoryEventStore
+from quantum_suite.services.events.registry import EventRegistry
+from quantum_suite.services.leases.memory import MemoryLeaseStore
+from quantum_suite.services.workflows.dbos.workflows import open_workflows
+from quantum_suite.services.workflows.events import RUN_EVENTS
+from quantum_suite.services.workflows.interface import Owner, Workflow
+
+async def body(run, arguments):
+    async def work(step):
+        await full.wait()
+        return "x" * 20_000
+    return len(await run.step("work", work))
+
+async def main(path):
+    global full
+    full = anyio.Event()
+    async with MemoryEventStore(EventRegistry(RUN_EVENTS)) as events, open_workflows(
+        path, [Workflow("w", body)], (), events=events, leases=MemoryLeaseStore(), worker_id="w"
+    ) as opened:
+        runs = []
+        resource.setrlimit(resource.RLIMIT_FSIZE, (600_000, resource.RLIM_INFINITY))
+        try:
+            while True:
+                runs.append((await opened.start("w", "x" * 20_000, Owner("user:alice"))).id)
+        except Unavailable as error:
+            print(error)
+        full.set()
+        await anyio.sleep(0.3)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        states = [(await opened.wait(run, 20)).state for run in runs]
+        print(len(states) > 5, set(states))
+
+anyio.run(main, Path(sys.argv[1]))
+"""
+
+
+async def test_a_full_disk_delays_runs_and_refuses_new_ones(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", FULL_DISK, str(tmp_path / "runs.db")]
+    with anyio.fail_after(60):
+        done = await anyio.run_process(command, check=False)
+    printed = done.stdout.decode().splitlines()
+    assert printed[1:] == ["True {'completed'}"], done.stderr.decode()
+    assert "cannot be used now" in printed[0]
