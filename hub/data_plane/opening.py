@@ -12,10 +12,10 @@ import anyio
 from anyio.abc import TaskGroup
 
 from quantum_suite.core.errors import SuiteError
-from quantum_suite.core.ids import new_id
 from quantum_suite.hub.data_plane.delivery import Volatile, open_bus, open_volatile
 from quantum_suite.hub.data_plane.derived import add_analytics, add_notifications
 from quantum_suite.hub.data_plane.stores import Stores, open_stores, registered_types
+from quantum_suite.hub.data_plane.worker_slots import worker_slot
 from quantum_suite.hub.settings import HubSettings
 from quantum_suite.services.analytics.duckdb import DuckdbAnalytics
 from quantum_suite.services.audit.chain.writer import ChainWriter
@@ -57,7 +57,7 @@ class DataPlane:
     """What this process keeps, carries and derives. Opened; `run_in` sets it going."""
 
     holder: str
-    """This process's name among those that share the leases."""
+    """This process's name among those that share the leases; a directory that was copied has another host's."""
     stores: Stores
     bus: Bus
     volatile: Volatile
@@ -135,8 +135,11 @@ async def open_data_plane(settings: HubSettings) -> AsyncIterator[DataPlane]:
 
     Raises ConfigurationError for a setting that cannot be used, Unavailable for a server that is away.
     """
-    holder = new_id(f"{socket.gethostname()[:60]}-{os.getpid()}")
     async with AsyncExitStack() as stack:
+        # Who starts after a crash has the name of who crashed, and need not wait for its leases to end.
+        settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        slot = stack.enter_context(worker_slot(settings.data_dir / "processes"))
+        holder = f"{socket.gethostname()[:60]}-{slot}"
         stores = await stack.enter_async_context(open_stores(settings))
         bus = await stack.enter_async_context(open_bus(settings))
         volatile = await stack.enter_async_context(open_volatile(settings))

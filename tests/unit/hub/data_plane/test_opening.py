@@ -42,3 +42,13 @@ async def test_a_part_that_fails_is_started_again_and_takes_nothing_with_it(
                 await failing.goes_on.wait()
                 tasks.cancel_scope.cancel()
     assert [record.getMessage().partition(" and")[0] for record in caplog.records] == ["The journal stopped"]
+
+
+async def test_who_starts_after_a_crash_has_the_name_of_who_crashed_and_leads_at_once(tmp_path: Path) -> None:
+    settings = HubSettings(data_dir=tmp_path / "data", analytics=False)
+    async with open_data_plane(settings) as crashed:
+        assert await crashed.stores.leases.acquire("relay", crashed.holder, 600) is not None
+        async with open_data_plane(settings) as beside:
+            assert await beside.stores.leases.acquire("relay", beside.holder, 600) is None
+    async with open_data_plane(settings) as after:
+        assert await after.stores.leases.acquire("relay", after.holder, 600) is not None
