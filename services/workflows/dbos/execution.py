@@ -51,7 +51,9 @@ class Execution:
     async def _go(self) -> bool:
         """Run the code once; True when it is to be run again."""
         session = self.session
-        loaded = session.loaded = session.loaded or await session.host.load(session.claim.run_id)
+        if session.loaded is None:
+            session.loaded = await session.outlasting(self._load)
+        loaded = session.loaded
         session.claim = replace(session.claim, principal=loaded.run.owner.principal)
         body = self._body(loaded.run)
         refused = self._refusal(loaded, body)
@@ -65,10 +67,13 @@ class Execution:
         if session.halted == "pause" and outcome.state != "completed":
             return not await session.write_shielded(park(session.claim))
         if outcome.state != "completed" and session.halted != "diverged":
-            await session.host.cancel_children(session.claim.run_id)
+            await session.outlasting(lambda: session.host.cancel_children(session.claim.run_id))
             await self._undo(outcome, loaded)
         await self._finish(outcome)
         return False
+
+    async def _load(self) -> Loaded:
+        return await self.session.host.load(self.session.claim.run_id)
 
     async def _finish(self, outcome: Outcome) -> None:
         work = finish(

@@ -9,7 +9,7 @@ from typing import Literal, NoReturn, Protocol, TypeVar
 import anyio
 
 from quantum_suite.core.errors import Fenced, Unavailable
-from quantum_suite.services.workflows.dbos.ledger import Ledger, Work
+from quantum_suite.services.workflows.dbos.ledger import Ledger, Transaction, Work
 from quantum_suite.services.workflows.dbos.rows import Kept, Loaded, now_ms
 from quantum_suite.services.workflows.dbos.transitions import (
     Claim,
@@ -181,9 +181,12 @@ class Session:
             number = self.next_number()
             noted = await self.persist(begin_wait(self.claim, place, {**spec, **times, "number": number}))
         kept = Kept(noted["number"], place, name, otherwise, None, None, noted["since_ms"], now)
+        # A clock that is set back must not make a wait longer than it was to be.
+        longest = noted["until_ms"] - max(now, noted["since_ms"])
+        last_moment = anyio.current_time() + longest / 1000
         while True:
             bell = self._bell
-            remaining = (noted["until_ms"] - now_ms()) / 1000
+            remaining = min((noted["until_ms"] - now_ms()) / 1000, last_moment - anyio.current_time())
             if remaining <= 0 or spec["kind"] != "sleep":
                 work = end_wait(self.claim, kept, topic=spec.get("topic"), at_last=remaining <= 0)
                 ended, wish = await self.persist(work)
@@ -219,8 +222,9 @@ class Session:
             raise Fenced(f"Run {self.claim.run_id} was given to another worker.", "Stop working on it.")
 
     async def run_child(self, child_id: str, workflow: str, arguments: Json, queue: str | None) -> Run:
-        """Run another workflow to its end."""
-        return await self.host.run_child(self._loaded, child_id, workflow, arguments, queue)
+        """Run another workflow to its end, however long the database is away meanwhile; raises Fenced."""
+        loaded = self._loaded
+        return await self.outlasting(lambda: self.host.run_child(loaded, child_id, workflow, arguments, queue))
 
     async def persist(self, work: Work[T]) -> T:
         """Write, however long the database is away; what was begun is written even when the run is stopped.
@@ -238,11 +242,15 @@ class Session:
             raise RuntimeError("the session has not begun")
         return self.loaded
 
-    async def _write(self, work: Work[T]) -> T:
+    async def outlasting(self, work: Callable[[], Awaitable[T]]) -> T:
+        """Do what needs the database, again and again while it is away: that fails no run.
+
+        Raises Fenced once this worker must take itself for dead.
+        """
         pause = _FIRST_PAUSE_SECONDS
         while True:
             try:
-                return await self.host.ledger.write(work)
+                return await work()
             except Unavailable as error:
                 if self.host.lost():
                     raise Fenced("This worker's lease has run out.", "Its runs go on elsewhere.") from error
@@ -252,11 +260,15 @@ class Session:
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
     async def owned(self) -> bool:
-        """Whether the run is still this worker's, as far as anybody can tell."""
+        """Whether the run is still this worker's, as far as anybody can tell; waits for the database."""
+
+        def look(transaction: Transaction) -> None:
+            hold(transaction, self.claim, lock=False)
+
         if self.host.lost():
             return False
         try:
-            await self.host.ledger.read(lambda transaction: hold(transaction, self.claim, lock=False))
+            await self.outlasting(lambda: self.host.ledger.read(look))
         except Fenced:
             return False
         return True
@@ -304,7 +316,7 @@ class Session:
     async def write_shielded(self, work: Work[T]) -> T:
         """Write outside the run's code; raises Fenced."""
         with anyio.CancelScope(shield=True):
-            written = await self._write(work)
+            written = await self.outlasting(lambda: self.host.ledger.write(work))
         return written  # noqa: RET504  # to mypy a cancel scope may swallow a return inside it
 
 

@@ -214,7 +214,7 @@ async def open_workflows(
             ledger,
             events,
             leases,
-            f"{worker_id}:{new_id('rel')}",
+            worker_id,  # a worker that is started anew goes on at once with what it carried
             ttl_seconds=lease_seconds,
             poll_seconds=poll_seconds,
         )
