@@ -25,6 +25,8 @@ _log = logging.getLogger(__name__)
 _BATCH = 500
 _AT_ONCE = 64
 _AWAY_SECONDS = 0.5
+_GATHER_SECONDS = 0.03
+"""How long events wait for others, to be appended together."""
 _TYPES = {data.event_type: data for data in RUN_EVENTS}
 
 
@@ -85,6 +87,7 @@ class Relay:
             elif not more:
                 with anyio.move_on_after(self._poll):
                     await wrote.wait()
+                await anyio.sleep(_GATHER_SECONDS)
 
     async def leave(self) -> None:
         """Carry over what is left, and let another process have its turn."""

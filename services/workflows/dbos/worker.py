@@ -203,7 +203,8 @@ class Worker:
         watch = self._watches.setdefault(run_id, Watch(anyio.Event()))
         watch.watchers += 1
         try:
-            if (await self.get(run_id)).state not in FINAL:
+            # The end of what is worked on here is told here; what was worked on elsewhere may have ended already.
+            if run_id in self._executions or (await self.get(run_id)).state not in FINAL:
                 await watch.ended.wait()
         finally:
             watch.watchers -= 1
