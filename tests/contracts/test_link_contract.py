@@ -12,6 +12,7 @@ from typing import Any
 import anyio
 import psutil
 import pytest
+from reference.children import own_children
 from reference.link_server import build
 
 from quantum_suite.core.principals import LOCAL, Caller
@@ -296,7 +297,7 @@ async def test_two_hundred_cancelled_calls_leave_no_task_and_no_child(opened: Op
     log.touch()
     await opened.call("echo", {"text": "warm"})
     tasks_before = len(asyncio.all_tasks())
-    children_before = len(psutil.Process().children(recursive=True))
+    children_before = len(own_children())
 
     for _ in range(4):
         async with anyio.create_task_group() as tasks:
@@ -309,7 +310,7 @@ async def test_two_hundred_cancelled_calls_leave_no_task_and_no_child(opened: Op
     assert log.read_text().count("begun") > 0
     assert opened.link.in_flight == 0
     await eventually(lambda: len(asyncio.all_tasks()) <= tasks_before)
-    assert len(psutil.Process().children(recursive=True)) == children_before
+    assert len(own_children()) == children_before
     assert text(await opened.call("echo", {"text": "still here"})) == "still here"
 
 
@@ -494,7 +495,7 @@ async def test_closing_a_link_fails_what_is_in_flight(
 
 
 async def test_closing_a_link_to_a_child_ends_its_children_too(era: Era) -> None:
-    before = {child.pid for child in psutil.Process().children(recursive=True)}
+    before = {child.pid for child in own_children()}
     connector = StdioConnector(sys.executable, [str(SERVER), "--stdio"])
     opened = Opened("stdio", era, await connector.connect(key_for(era), ignore))
     grandchild = int(text(await opened.call("spawn")))
@@ -503,7 +504,7 @@ async def test_closing_a_link_to_a_child_ends_its_children_too(era: Era) -> None
     await opened.link.aclose()
 
     await eventually(lambda: not _runs(grandchild))
-    assert {child.pid for child in psutil.Process().children(recursive=True)} <= before
+    assert {child.pid for child in own_children()} <= before
     await connector.aclose()
 
 

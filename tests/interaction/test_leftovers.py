@@ -15,6 +15,7 @@ from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 from mcp.server.mcpserver import MCPServer
 from mcp.types import ElicitResult, ToolAnnotations
+from reference.children import own_children
 from reference.hub import REFERENCE, bad, call_text, eventually, reference, running_hub, tool_names
 from reference.running import listening
 from reference.server import build
@@ -67,14 +68,14 @@ async def test_a_thousand_cancelled_calls_leave_no_child_and_no_task(tmp_path):
                 await cancel_some(prefix, AT_ONCE)
             await eventually(nobody_waits)
             tasks_before = len(asyncio.all_tasks())
-            children_before = {child.pid for child in psutil.Process().children(recursive=True)}
+            children_before = {child.pid for child in own_children()}
 
             for round_ in range(CANCELLED // AT_ONCE):
                 await cancel_some(prefixes[round_ % 3], AT_ONCE)
                 await eventually(nobody_waits)
 
             async def nothing_is_left():
-                children = {child.pid for child in psutil.Process().children(recursive=True)}
+                children = {child.pid for child in own_children()}
                 return children == children_before and len(asyncio.all_tasks()) <= tasks_before
 
             await eventually(nothing_is_left)
@@ -105,7 +106,7 @@ async def test_stopping_the_hub_ends_every_child(tmp_path):
                 return {"one_work", "stuck_work", "reference_echo"} <= await tool_names(client)
 
         await eventually(up)
-        children = psutil.Process().children(recursive=True)
+        children = own_children()
         assert len(children) >= 3
     assert not [child for child in children if child.is_running() and child.status() != psutil.STATUS_ZOMBIE]
 
@@ -213,7 +214,7 @@ async def test_a_hub_that_stops_while_people_are_asked_does_not_wait_for_their_a
                 tasks.start_soon(ask, hub.url, "things_wipe", "legacy", key)
                 tasks.start_soon(ask, hub.url, "old_ask", "2026-07-28", None)
                 await eventually(all_asked)
-                children = psutil.Process().children(recursive=True)
+                children = own_children()
             tasks.cancel_scope.cancel()
     assert children
     assert not [child for child in children if child.is_running() and child.status() != psutil.STATUS_ZOMBIE]

@@ -25,6 +25,9 @@ START_SECONDS = 60.0
 _PAUSE_SECONDS = 0.05
 NOBODY = 65534
 
+STARTED: set[int] = set()
+"""The process ids of servers that were started here and not ended."""
+
 
 def free_port() -> int:
     """Return a loopback port nobody listens on now."""
@@ -62,6 +65,7 @@ class Backend(ABC):
             self.process = subprocess.Popen(
                 self.command(), stdin=subprocess.DEVNULL, stdout=output, stderr=output, **self.identity()
             )
+        STARTED.add(self.process.pid)
         deadline = time.monotonic() + START_SECONDS
         while not self.answers():
             if self.process.poll() is not None or time.monotonic() > deadline:
@@ -101,6 +105,7 @@ class Backend(ABC):
             self.process.send_signal(signal.SIGCONT)
             self.process.send_signal(how)
             self.process.wait(timeout=30)
+            STARTED.discard(self.process.pid)
             self.process = None
 
 
