@@ -8,6 +8,7 @@ the kernel releases with the process, so a killed scan is never mistaken for a r
 import fcntl
 import os
 import sqlite3
+import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, closing, contextmanager
@@ -60,6 +61,8 @@ CREATE TABLE IF NOT EXISTS seconds (
     PRIMARY KEY (scan, engine)) STRICT;
 """
 _BUSY_SECONDS = 30.0
+_OPEN_TRIES = 5
+_OPEN_PAUSE_SECONDS = 0.05
 _CLAIM_TRIES = 20
 _CLAIM_PAUSE_SECONDS = 0.01
 
@@ -232,9 +235,7 @@ class SqliteScanStore:
             self._directory.mkdir(mode=0o700, exist_ok=True)
             (self._directory / "locks").mkdir(mode=0o700, exist_ok=True)
             make_private(path)
-        with closing(sqlite3.connect(path, timeout=_BUSY_SECONDS)) as db:
-            db.execute("PRAGMA foreign_keys = ON")
-            db.execute("PRAGMA synchronous = FULL")
+        with closing(_connect(path)) as db:
             version = db.execute("PRAGMA user_version").fetchone()[0]
             if version > _SCHEMA_VERSION:
                 raise ConfigurationError(
@@ -270,6 +271,23 @@ class SqliteScanStore:
         if record.state == "running" and not self._is_claimed(record.id):
             return record.model_copy(update={"state": "interrupted"})
         return record
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    """Open the file. Whoever closes it last removes its log: one that opens it just then is told of an I/O error."""
+    for attempt in range(_OPEN_TRIES):
+        db = sqlite3.connect(path, timeout=_BUSY_SECONDS)
+        try:
+            db.execute("PRAGMA foreign_keys = ON")
+            db.execute("PRAGMA synchronous = FULL")
+        except sqlite3.OperationalError as error:
+            db.close()
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_IOERR or attempt == _OPEN_TRIES - 1:
+                raise
+            time.sleep(_OPEN_PAUSE_SECONDS)
+        else:
+            return db
+    raise AssertionError("the last try returns or raises")
 
 
 def _body(db: sqlite3.Connection, scan_id: str) -> str:
