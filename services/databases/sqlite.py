@@ -23,6 +23,7 @@ from quantum_suite.core.errors import ConfigurationError, Damaged, SuiteError, U
 T = TypeVar("T")
 
 BUSY_SECONDS = 30.0
+_CLOSING_SECONDS = 1.0
 _BUSY_PAUSE_SECONDS = 0.005
 _DAMAGE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 
@@ -120,14 +121,18 @@ class SqliteDatabase:
         return self._writer
 
     def _switch_to_wal(self, connection: sqlite3.Connection) -> None:
-        """Have a new file use WAL. SQLite does not wait for others that do so at the same moment; this does."""
-        deadline = time.monotonic() + self._busy_seconds
+        """Have a new file use WAL. SQLite does not wait for others that do so at the same moment; this does.
+
+        Who closes a file last removes its log: one that opens it just then meets an I/O error, and tries again.
+        """
+        began = time.monotonic()
+        patience = {sqlite3.SQLITE_BUSY: self._busy_seconds, sqlite3.SQLITE_IOERR: _CLOSING_SECONDS}
         while True:
             try:
                 connection.execute("PRAGMA journal_mode=WAL")
                 return
             except sqlite3.OperationalError as error:
-                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                if time.monotonic() - began >= patience.get(error.sqlite_errorcode & 0xFF, 0):
                     raise
                 time.sleep(_BUSY_PAUSE_SECONDS)
 

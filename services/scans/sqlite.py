@@ -274,7 +274,7 @@ class SqliteScanStore:
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    """Open the file. Whoever closes it last removes its log: one that opens it just then is told of an I/O error."""
+    """Open the file. Who closes it last removes its log: one that opens it just then meets an I/O error."""
     for attempt in range(_OPEN_TRIES):
         db = sqlite3.connect(path, timeout=_BUSY_SECONDS)
         try:
