@@ -91,6 +91,10 @@ class EventStore(Protocol):
         """Return a stream's events after `after_version`, in order; none for a stream that does not exist."""
         ...
 
+    async def read_back(self, before: Position | None = None, *, limit: int = MAX_BATCH) -> list[Event]:
+        """Return up to `limit` events before a position (None: from the end), newest first."""
+        ...
+
     async def read_stored(self, after: Position | None = None, *, limit: int = MAX_BATCH) -> list[StoredEvent]:
         """Return events as they are stored, for proofs and copies."""
         ...

@@ -84,6 +84,10 @@ class MemoryEventStore:
         rows = self._streams.get(stream, [])[version_after(after_version) :]
         return await decode(_page(rows, limit), self._registry, self._cipher)
 
+    async def read_back(self, before: Position | None = None, *, limit: int = MAX_BATCH) -> list[Event]:
+        rows = self._rows if before is None else self._rows[: max(number_of(before) - 1, 0)]
+        return await decode(rows[::-1][: page_size(limit)], self._registry, self._cipher)
+
     async def read_stored(self, after: Position | None = None, *, limit: int = MAX_BATCH) -> list[StoredEvent]:
         return as_stored(_page(self._rows[number_of(after) :], limit))
 

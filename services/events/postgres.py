@@ -33,6 +33,7 @@ TIMEOUT_SECONDS = 30.0
 
 _LAST = 2**31 - 1
 _BEGINNING = (-1, 0)
+_BEYOND = (2**63 - 1, _LAST)
 
 
 class PostgresEventStore:
@@ -111,6 +112,15 @@ class PostgresEventStore:
         values = {"stream": stream, "version": version_after(after_version), "limit": size}
         async with self._cursor() as cursor:
             rows = await _rows(cursor, queries.STREAM, values)
+        return await decode(rows, self._registry, self._cipher)
+
+    async def read_back(self, before: Position | None = None, *, limit: int = MAX_BATCH) -> list[Event]:
+        transaction, sequence = _BEYOND if before is None else _place(before)
+        values = {"transaction": transaction, "sequence": sequence, "limit": page_size(limit)}
+        async with self._cursor() as cursor:
+            await cursor.execute(queries.AHEAD)
+            settled, _ = await cursor.fetchone() or (0, False)
+            rows = await _rows(cursor, queries.BACKWARDS, {**values, "settled": settled})
         return await decode(rows, self._registry, self._cipher)
 
     async def read_stored(self, after: Position | None = None, *, limit: int = MAX_BATCH) -> list[StoredEvent]:

@@ -39,6 +39,14 @@ LOG_OF_TYPES = f"{_HEAD} {_AFTER} AND {_BEFORE_EDGE} AND {_WANTED} {_IN_ORDER} {
 LOG_OF_STREAM = f"{_HEAD} {_STREAM} AND {_AFTER} AND {_SETTLED} AND {_WANTED} ORDER BY version {_TAIL}"
 STREAM = f"{_HEAD} {_STREAM} AND version > %(version)s ORDER BY version {_TAIL}"
 
+BACKWARDS = """
+SELECT e.transaction_id, e.sequence, s.name, e.version, e.id, t.name, e.time, e.attributes, e.payload, e.personal
+FROM (SELECT * FROM events
+    WHERE (transaction_id, sequence) < (%(transaction)s, %(sequence)s) AND transaction_id < %(settled)s
+    ORDER BY transaction_id DESC, sequence DESC LIMIT %(limit)s) e
+JOIN streams s ON s.number = e.stream JOIN event_types t ON t.number = e.type
+ORDER BY e.transaction_id DESC, e.sequence DESC
+"""
 HEAD = """
 SELECT transaction_id, sequence FROM events
 WHERE transaction_id < (SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint + shift FROM event_log)

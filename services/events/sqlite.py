@@ -27,12 +27,14 @@ from quantum_suite.services.events.subscription import POLLING_SECONDS, Page, fo
 SCANNED_EVENTS = 50_000
 """How many events one look goes through in search of wanted ones before others get to read."""
 
+_BEYOND = 2**63 - 1
 _ROWS = """
 SELECT CAST(e.sequence AS TEXT), s.name, e.version, e.id, t.name, e.time, e.attributes, e.payload, e.personal
 FROM events e CROSS JOIN streams s ON s.number = e.stream CROSS JOIN types t ON t.number = e.type WHERE
 """
 _WANTED = "e.type IN (SELECT value FROM json_each(:types))"
 _IN_ORDER = _ROWS + "e.sequence > :after AND e.sequence <= :last ORDER BY e.sequence LIMIT :limit"
+_BACKWARDS = _ROWS + "e.sequence < :before ORDER BY e.sequence DESC LIMIT :limit"
 _OF_TYPES = _ROWS + f"e.sequence > :after AND e.sequence <= :last AND {_WANTED} ORDER BY e.sequence LIMIT :limit"
 _IN_STREAM = "e.stream = (SELECT number FROM streams WHERE name = :stream) AND e.version > :version"
 _AFTER_IN_STREAM = f" AND e.sequence > :after AND (:types IS NULL OR {_WANTED}) ORDER BY e.version LIMIT :limit"
@@ -108,6 +110,11 @@ class SqliteEventStore:
             "limit": page_size(limit),
         }
         rows = await self._database.read(lambda connection: _rows(connection, _OF_STREAM, values)[0])
+        return await decode(rows, self._registry, self._cipher)
+
+    async def read_back(self, before: Position | None = None, *, limit: int = MAX_BATCH) -> list[Event]:
+        values = {"before": _BEYOND if before is None else number_of(before), "limit": page_size(limit)}
+        rows = await self._database.read(lambda connection: _rows(connection, _BACKWARDS, values)[0])
         return await decode(rows, self._registry, self._cipher)
 
     async def read_stored(self, after: Position | None = None, *, limit: int = MAX_BATCH) -> list[StoredEvent]:

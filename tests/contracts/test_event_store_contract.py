@@ -331,3 +331,17 @@ async def test_a_closed_store_says_so(where: str, cipher: EventCipher) -> None:
         await store.append(STREAM, 1, counted(2))
     with pytest.raises(Unavailable):
         await store.read()
+
+
+async def test_the_log_is_read_backwards_page_by_page(store: EventStore) -> None:
+    for number in range(7):
+        await store.append(f"tests.counter/{number % 2}", ANY_VERSION, counted(number))
+    forwards = [event.id for event in await settled(store, 7)]
+
+    backwards: list[Event] = []
+    before: Position | None = None
+    while page := await store.read_back(before, limit=3):
+        backwards += page
+        before = page[-1].position
+
+    assert [event.id for event in backwards] == forwards[::-1]

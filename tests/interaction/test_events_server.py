@@ -202,10 +202,13 @@ async def test_a_parked_event_is_shown_replayed_and_dealt_with(tmp_path: Path) -
         assert [row["position"] for row in left] == [parked[2]["position"]]
 
 
-async def test_without_duckdb_histories_are_still_there_and_the_rest_says_what_to_install(tmp_path: Path) -> None:
+async def test_without_duckdb_events_are_listed_and_sql_says_what_to_install(tmp_path: Path) -> None:
     async with house(tmp_path, analytics=False) as home, home.client() as client:
         assert "pip install" in await refused(client, "query_analytics", sql="SELECT 1")
         assert len((await call(client, "list_events", stream="demo.thing/1"))["events"]) == 2
+        newest = (await call(client, "list_events", limit=3))["events"]
+        assert len(newest) == 3
+        assert [row["time"] for row in newest] == sorted((row["time"] for row in newest), reverse=True)
 
 
 def test_a_suite_without_projections_says_so(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ class EventAccess:
         if self.analytics is None:
             raise EngineMissing(
                 "There are no analytics tables: DuckDB is not installed, or they are switched off.",
-                'pip install "quantum-suite[analytics]"',
+                'pip install "quantum-suite[analytics]", and QUANTUM_ANALYTICS=true where keys are set.',
                 engine="duckdb",
             )
         return self.analytics

@@ -9,11 +9,15 @@ from quantum_suite.core.errors import CallerError, NotFound
 from quantum_suite.core.events import Event, EventFilter
 from quantum_suite.core.principals import Principal
 from quantum_suite.services.analytics.interface import EventQuery
+from quantum_suite.services.events.interface import MAX_BATCH
 from quantum_suite.tools.events.access import EventAccess, is_admin
 
 _SHOWN_DATA = 300
 STREAM_PAGE = 200
 """Events looked at for one page of a stream."""
+
+READ_BACK = 20_000
+"""Events looked at, from the newest on, where there are no tables to ask."""
 
 
 class EventRow(BaseModel):
@@ -53,7 +57,9 @@ async def list_events(
     if since is not None and since.tzinfo is None:
         raise CallerError("The time has no offset.", "Write it as 2026-01-31T12:00:00Z.", argument="since")
     wanted = EventQuery(None if is_admin(principal) else principal.id, types, since, limit)
-    found = await access.tables().latest(wanted)
+    if access.analytics is None:
+        return await _read_back(access, wanted)
+    found = await access.analytics.latest(wanted)
     return EventList(
         events=tuple(
             EventRow(
@@ -68,6 +74,24 @@ async def list_events(
             for _, stream, version, event_id, kind, time, _, by, data in found.rows
         )
     )
+
+
+async def _read_back(access: EventAccess, wanted: EventQuery) -> EventList:
+    """Look for events from the log's end backwards, at `READ_BACK` events at most."""
+    kinds, rows, before = EventFilter(types=frozenset(wanted.types)), list[EventRow](), None
+    for _ in range(READ_BACK // MAX_BATCH):
+        page = await access.events.read_back(before)
+        for event in page:
+            if wanted.since is not None and event.time < wanted.since:
+                return EventList(events=tuple(rows))
+            if wanted.principal in (None, event.principal) and kinds.matches(event.type, event.stream):
+                rows.append(_row(event))
+                if len(rows) == wanted.limit:
+                    return EventList(events=tuple(rows))
+        if not page:
+            break
+        before = page[-1].position
+    return EventList(events=tuple(rows))
 
 
 async def list_stream(
