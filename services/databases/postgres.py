@@ -26,6 +26,22 @@ When it has given up, the next caller has it try afresh: a server that is back i
 """
 
 
+SILENT_SECONDS = 15.0
+"""How long a client may say nothing within a transaction.
+
+One that was frozen, or cut off with its machine, would keep its locks for hours, and hold up everybody who reads
+the log, which is read up to the oldest transaction that still writes.
+"""
+
+LOST = (psycopg.OperationalError, psycopg.InterfaceError, psycopg.errors.IdleInTransactionSessionTimeout)
+"""What the driver raises for a server that is away, and for a connection that it has ended."""
+
+
+def silence(seconds: float) -> str:
+    """Return the connection option that has the server end transactions whose client says nothing for so long."""
+    return f"-c idle_in_transaction_session_timeout={seconds * 1000:.0f}"
+
+
 class PostgresDatabase:
     """A pool of connections whose search path is the suite's schema. Belongs to the event loop that opened it."""
 
@@ -51,10 +67,13 @@ class PostgresDatabase:
 
 
 @asynccontextmanager
-async def open_postgres(url: str, *, max_connections: int = 8) -> AsyncIterator[PostgresDatabase]:
+async def open_postgres(
+    url: str, *, max_connections: int = 8, silent_seconds: float = SILENT_SECONDS
+) -> AsyncIterator[PostgresDatabase]:
     """Open the database at `postgresql://...`, with its schema brought up to date first.
 
-    Raises Unavailable when it cannot be reached, ConfigurationError when a newer release has migrated it.
+    The server ends a transaction whose client says nothing for `silent_seconds`, and its connection. Raises
+    Unavailable when it cannot be reached, ConfigurationError when a newer release has migrated it.
     """
     async with _errors(url):
         await anyio.to_thread.run_sync(_migrate, url)
@@ -68,7 +87,7 @@ async def open_postgres(url: str, *, max_connections: int = 8) -> AsyncIterator[
         reconnect_timeout=_WAIT_SECONDS,
         open=False,
         check=_check,
-        kwargs={"autocommit": True, "options": f"-c search_path={SCHEMA}"},
+        kwargs={"autocommit": True, "options": f"-c search_path={SCHEMA} {silence(silent_seconds)}"},
     )
     async with _errors(url):
         await pool.open()
@@ -102,7 +121,7 @@ async def _leave_idle(connection: AsyncConnection[Any]) -> None:
 async def _errors(url: str) -> AsyncIterator[None]:
     try:
         yield
-    except (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout) as error:
+    except (*LOST, PoolTimeout) as error:
         text = str(error).partition("\n")[0]
         hint = "Free its disk." if isinstance(error, psycopg.errors.DiskFull) else "Start it."
         raise Unavailable(f"PostgreSQL at {_shown(url)} cannot be used now: {text}", hint) from error

@@ -1,10 +1,14 @@
 """Bad days of the whole data plane: the disk full, the clock set back, an old holder of a lease that goes on."""
 
 import shutil
+import signal
+import sys
 from pathlib import Path
 
 import anyio
 import pytest
+from anyio.streams.buffered import BufferedByteReceiveStream
+from reference.counting import counted, opened
 from reference.crash_checking import check
 from reference.crash_work import Order
 from reference.crashing import Crew, crew
@@ -18,6 +22,7 @@ from quantum_suite.hub.settings import HubSettings
 
 pytestmark = pytest.mark.anyio
 
+SILENT = Path(__file__).parents[1] / "reference" / "silent_client.py"
 BOUND_SECONDS = 60.0
 BACK_SECONDS = 3600
 FULL = ("database or disk is full", "No space left on device", "disk I/O error", "File too large")
@@ -133,3 +138,20 @@ async def test_an_old_holder_is_refused_wherever_it_writes_and_changes_nothing(s
             stored.id,
             another.id,
         }
+
+
+async def test_a_client_frozen_within_a_transaction_holds_nobody_up_for_long(postgres_url: str) -> None:
+    stream = "tests.counter/held"
+    async with opened(postgres_url) as store:
+        await store.append(stream, 0, counted(1))
+        command = [sys.executable, str(SILENT), postgres_url, "1", stream]
+        async with await anyio.open_process(command) as silent:
+            assert silent.stdout is not None
+            said = BufferedByteReceiveStream(silent.stdout)
+            assert await said.receive_until(b"\n", 100) == b"silent"
+            with anyio.fail_after(BOUND_SECONDS):
+                await store.append(stream, 1, counted(2))
+                while len(await store.read()) < 2:
+                    await anyio.sleep(0.02)
+            silent.send_signal(signal.SIGCONT)
+            assert await said.receive_until(b"\n", 100) == b"unavailable"

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from quantum_suite.core.errors import EngineMissing, Unavailable
 from quantum_suite.core.ids import new_id
+from quantum_suite.services.databases.postgres import SILENT_SECONDS, silence
 from quantum_suite.services.workflows.dbos.tables import DBOS_SCHEMA, DialectName
 from quantum_suite.services.workflows.interface import Queue
 
@@ -276,5 +277,9 @@ def _postgres_engine(url: str) -> sqlalchemy.Engine:
         max_overflow=0,
         pool_timeout=10,
         pool_pre_ping=True,
-        connect_args={"connect_timeout": 3, "application_name": "quantum-orchestrator"},
+        connect_args={
+            "connect_timeout": 3,
+            "application_name": "quantum-orchestrator",
+            "options": silence(SILENT_SECONDS),
+        },
     )

@@ -19,6 +19,7 @@ import anyio.to_thread
 import psycopg
 
 from quantum_suite.core.errors import Damaged, Unavailable
+from quantum_suite.services.databases.postgres import LOST
 from quantum_suite.services.workflows.dbos.background import background
 from quantum_suite.services.workflows.dbos.engine import Engine
 from quantum_suite.services.workflows.dbos.tables import DialectName, sql
@@ -172,7 +173,7 @@ def _discarding(connection: sqlalchemy.Connection) -> Iterator[None]:
     """Drop a connection that broke, in place of giving it back."""
     try:
         yield
-    except (psycopg.OperationalError, psycopg.InterfaceError):
+    except LOST:
         if not connection.invalidated:
             connection.invalidate()
         raise
@@ -191,7 +192,7 @@ def database_errors(where: str) -> Iterator[None]:
         code = getattr(cause, "sqlite_errorcode", None)
         if code is not None and code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
             raise Damaged(f"{where} is damaged: {text}.", "Restore it from a backup.") from error
-        away = (psycopg.OperationalError, psycopg.InterfaceError, sqlite3.OperationalError)
+        away = (*LOST, sqlite3.OperationalError)
         if isinstance(cause, (*away, sqlalchemy.exc.TimeoutError, sqlalchemy.exc.InterfaceError)):
             raise Unavailable(f"{where} cannot be used now: {text}.", "Start it, or free its disk.") from error
         raise
