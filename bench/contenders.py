@@ -99,6 +99,8 @@ def _hub(ground: Ground, mount: Mapping[str, object] | None, environment: Mappin
         "--json",
     ]
     settings = {"QUANTUM_TRUST_LOCAL": "false", "QUANTUM_LIMITS_CALLS_PER_MINUTE": MANY_CALLS}
+    # The suite as it is installed without extras: this environment has them for the tests.
+    settings["QUANTUM_ANALYTICS"] = "false"
     return Start(command, {**settings, **environment}, {"Authorization": f"Bearer {token}"})
 
 

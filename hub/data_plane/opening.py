@@ -12,6 +12,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from quantum_suite.core.errors import SuiteError
+from quantum_suite.core.events import EventFilter
 from quantum_suite.hub.data_plane.delivery import Volatile, open_bus, open_volatile
 from quantum_suite.hub.data_plane.derived import add_analytics, add_notifications
 from quantum_suite.hub.data_plane.stores import Stores, open_stores, registered_types
@@ -22,6 +23,7 @@ from quantum_suite.services.audit.chain.writer import ChainWriter
 from quantum_suite.services.audit.journal_relay import JournalRelay
 from quantum_suite.services.backoff import Backoff
 from quantum_suite.services.bus.interface import Bus
+from quantum_suite.services.bus.memory import MemoryBus
 from quantum_suite.services.bus.wake_up import wake_on_news
 from quantum_suite.services.cache.memory import MemoryCache
 from quantum_suite.services.events.relay import Relay
@@ -94,12 +96,14 @@ class DataPlane:
         parts: dict[str, Callable[[], Awaitable[object]]] = {
             "journal": self.journal.run,
             "audit chain": self._write_chain,
-            "relay": relay.run,
-            "wake-up": partial(wake_on_news, self.bus, stores.events),
             "projections": self.projections.run,
-            "metrics": partial(self.metrics.run, stores.events),
+            "metrics": partial(self.metrics.run, stores.events, _not_of_calls()),
             "retention": retention.run,
         }
+        if not isinstance(self.bus, MemoryBus):
+            # Within a process an append wakes who follows the store; nothing needs to be carried.
+            parts["relay"] = relay.run
+            parts["wake-up"] = partial(wake_on_news, self.bus, stores.events)
         if self.analytics is not None:
             parts["analytics"] = self.analytics.run
         for name, run in parts.items():
@@ -160,3 +164,9 @@ async def open_data_plane(settings: HubSettings) -> AsyncIterator[DataPlane]:
             journal=JournalRelay(settings.data_dir / "audit", stores.events),
             chain=ChainWriter(stores.events, stores.chain, stores.keys, stores.checkpoint_file),
         )
+
+
+def _not_of_calls() -> EventFilter:
+    """Return all types but those of calls, which the hub counts as it answers them."""
+    types = {data.event_type for data in registered_types()}
+    return EventFilter(types=frozenset(name for name in types if not name.startswith("hub.call.")))

@@ -38,15 +38,15 @@ class EventMetrics(Collector):
             registry=None,
         )
 
-    async def run(self, events: EventStore) -> None:
-        """Count what comes, until cancelled."""
+    async def run(self, events: EventStore, where: EventFilter | None = None) -> None:
+        """Count what comes and is wanted, until cancelled."""
         while True:
             try:
                 head = await events.head()
                 break
             except Unavailable:
                 await anyio.sleep(_RETRY_SECONDS)
-        async with events.subscribe(head, EventFilter()) as batches:
+        async with events.subscribe(head, where) as batches:
             async for batch in batches:
                 self.count(batch)
 
