@@ -15,6 +15,7 @@ from quantum_suite.core.errors import SuiteError
 from quantum_suite.core.events import EventFilter
 from quantum_suite.hub.data_plane.delivery import Volatile, open_bus, open_volatile
 from quantum_suite.hub.data_plane.derived import add_analytics, add_notifications
+from quantum_suite.hub.data_plane.key_check import check_keys
 from quantum_suite.hub.data_plane.stores import Stores, open_stores, registered_types
 from quantum_suite.hub.data_plane.worker_slots import worker_slot
 from quantum_suite.hub.settings import HubSettings
@@ -145,6 +146,7 @@ async def open_data_plane(settings: HubSettings) -> AsyncIterator[DataPlane]:
         slot = stack.enter_context(worker_slot(settings.data_dir / "processes"))
         holder = f"{socket.gethostname()[:60]}-{slot}"
         stores = await stack.enter_async_context(open_stores(settings))
+        await check_keys(stores)
         bus = await stack.enter_async_context(open_bus(settings))
         volatile = await stack.enter_async_context(open_volatile(settings))
         objects_url = settings.objects or (settings.data_dir.resolve() / "objects").as_uri()

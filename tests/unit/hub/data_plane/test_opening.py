@@ -7,7 +7,9 @@ from pathlib import Path
 import anyio
 import pytest
 
-from quantum_suite.core.errors import Damaged
+from quantum_suite.core.errors import ConfigurationError, Damaged
+from quantum_suite.core.events import NewEvent
+from quantum_suite.core.scan_events import ScanResumed, scan_stream
 from quantum_suite.hub.data_plane.opening import open_data_plane
 from quantum_suite.hub.settings import HubSettings
 
@@ -52,3 +54,21 @@ async def test_who_starts_after_a_crash_has_the_name_of_who_crashed_and_leads_at
             assert await beside.stores.leases.acquire("relay", beside.holder, 600) is None
     async with open_data_plane(settings) as after:
         assert await after.stores.leases.acquire("relay", after.holder, 600) is not None
+
+
+async def test_a_machine_with_keys_of_its_own_is_refused_before_it_writes_what_nobody_else_can_read(
+    tmp_path: Path, postgres_url: str
+) -> None:
+    first, second = (
+        HubSettings(data_dir=tmp_path / name, database=postgres_url, analytics=False) for name in ("one", "two")
+    )
+    event = NewEvent(ScanResumed(scan="s", files_left=1))
+    async with open_data_plane(first) as plane:
+        await plane.stores.events.append(scan_stream("s"), 0, [event])
+        await plane.stores.keys.rotate()
+    with pytest.raises(ConfigurationError, match="all machines of one database share them"):
+        async with open_data_plane(second):
+            pass
+    shared = (tmp_path / "one" / "encryption-keys.json").as_uri()
+    async with open_data_plane(second.model_copy(update={"encryption_keys": shared})) as plane:
+        assert [found.id for found in await plane.stores.events.read()] == [event.id]
