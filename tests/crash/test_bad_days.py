@@ -1,13 +1,16 @@
 """Bad days of the whole data plane: the disk full, the clock set back, an old holder of a lease that goes on."""
 
+import os
 import shutil
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import anyio
 import pytest
 from anyio.streams.buffered import BufferedByteReceiveStream
+from reference.backends import Nats, running
 from reference.counting import counted, opened
 from reference.crash_checking import check
 from reference.crash_work import Order
@@ -25,6 +28,9 @@ pytestmark = pytest.mark.anyio
 SILENT = Path(__file__).parents[1] / "reference" / "silent_client.py"
 BOUND_SECONDS = 60.0
 BACK_SECONDS = 3600
+AWAY_SECONDS = 60 if int(os.environ.get("QUANTUM_KILLS", "0")) >= 100 else 6
+"""Longer than anybody waits between two attempts; in the long run, than every lease."""
+
 FULL = ("database or disk is full", "No space left on device", "disk I/O error", "File too large")
 """What SQLite and the kernel say: the last two where the disk is not full, but files must not get longer."""
 
@@ -96,6 +102,32 @@ async def test_a_clock_set_back_by_an_hour_loses_nothing_and_stops_nothing(tmp_p
             child.kill()
             child.start()
         await everybody.ready()
+        await more(everybody, "appended", "recorded", "started")
+        print(await check(everybody, settings, tmp_path))
+
+
+@pytest.fixture
+def broker(backends_directory: Path) -> Iterator[Nats]:
+    """A NATS of the test's own, to be taken away."""
+    server = Nats(backends_directory / "broker")
+    with running(server):
+        yield server
+
+
+@pytest.mark.timeout(120 + 2 * AWAY_SECONDS)
+async def test_a_broker_that_is_away_with_the_leases_delays_and_loses_nothing(
+    tmp_path: Path, postgres_url: str, broker: Nats
+) -> None:
+    settings = HubSettings(
+        data_dir=tmp_path / "data", database=postgres_url, bus=broker.url, leases=broker.url, analytics=False
+    )
+    async with crew([order("hub", tmp_path, settings)], tmp_path, [], "broker") as everybody:
+        await everybody.ready()
+        await more(everybody, "appended", "recorded", "started")
+        await anyio.to_thread.run_sync(broker.kill)
+        await more(everybody, "appended", "recorded", "started")
+        await anyio.sleep(AWAY_SECONDS)
+        await anyio.to_thread.run_sync(broker.start)
         await more(everybody, "appended", "recorded", "started")
         print(await check(everybody, settings, tmp_path))
 
