@@ -28,7 +28,7 @@ pytestmark = pytest.mark.anyio
 SILENT = Path(__file__).parents[1] / "reference" / "silent_client.py"
 BOUND_SECONDS = 60.0
 BACK_SECONDS = 3600
-AWAY_SECONDS = 60 if int(os.environ.get("QUANTUM_KILLS", "0")) >= 100 else 6
+AWAY_SECONDS = 60 if int(os.environ.get("QUANTUM_KILLS", "0")) >= 100 else 4
 """Longer than anybody waits between two attempts; in the long run, than every lease."""
 
 FULL = ("database or disk is full", "No space left on device", "disk I/O error", "File too large")

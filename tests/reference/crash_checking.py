@@ -29,11 +29,11 @@ async def check_log(observer: Observer, told: Acknowledged) -> int:
         assert [event.version for event in events] == list(range(1, len(events) + 1)), stream
     for stream, ids in told.appended.items():
         there = {event.version: event.id for event in streams[stream]}
-        assert ids.items() <= there.items()
+        assert ids.items() <= there.items(), ids.items() - there.items()
         assert [event.data["files_left"] for event in streams[stream]] == list(range(1, len(there) + 1))
     assert await observer.stores.events.count() == len(log)
     records = Counter(event.correlation_id for event in log if event.type.startswith("hub.call."))
-    assert set(records) >= told.recorded
+    assert set(records) >= told.recorded, told.recorded - set(records)
     assert max(records.values(), default=1) == 1, records.most_common(3)
     return len(log)
 
@@ -52,7 +52,7 @@ async def check_followers(observer: Observer) -> None:
 async def check_runs(observer: Observer, told: Acknowledged) -> int:
     """Every run that was acknowledged is completed, and every step had its effect once. Returns their number."""
     runs = {run.id: run for run in await observer.runs()}
-    assert told.started <= runs.keys()
+    assert told.started <= runs.keys(), told.started - runs.keys()
     failed = [(run.id, run.workflow, run.state, run.failure) for run in runs.values() if run.state != "completed"]
     assert failed == [], failed
     tokens: dict[str, dict[str, str]] = {}

@@ -111,7 +111,7 @@ async def live(order: Order, speaker: Speaker) -> None:
         with anyio.open_signal_receiver(signal.SIGTERM) as signals:
             async for _ in signals:
                 break
-    speaker.say(ended=True)
+    speaker.say(ended=True, pid=os.getpid())
 
 
 async def listen(plane: DataPlane, around: World) -> None:

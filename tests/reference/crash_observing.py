@@ -1,6 +1,6 @@
 """Looks at a data plane that others work in, and waits until everything begun there has come to its end."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,8 @@ from quantum_suite.core.events import Event, EventFilter, Position
 from quantum_suite.core.scan_events import scan_stream
 from quantum_suite.hub.data_plane.stores import Stores, is_embedded, open_stores
 from quantum_suite.hub.settings import HubSettings
+from quantum_suite.services.analytics.duckdb import DuckdbAnalytics
+from quantum_suite.services.analytics.interface import Analytics
 from quantum_suite.services.events.interface import StoredEvent
 from quantum_suite.services.workflows.dbos.workflows import open_workflows
 from quantum_suite.services.workflows.events import run_stream
@@ -58,6 +60,7 @@ class Observer:
     workflows: Workflows
     world: World
     over_the_bus: bool
+    analytics: Analytics | None
 
     async def log(self) -> list[Event]:
         """Return the log."""
@@ -112,7 +115,8 @@ async def observing(settings: HubSettings, directory: Path) -> AsyncIterator[Obs
                 work=False,
             )
         )
-        yield Observer(stores, workflows, around, settings.bus != "inprocess")
+        analytics = DuckdbAnalytics(settings.data_dir / "analytics") if settings.analytics else None
+        yield Observer(stores, workflows, around, settings.bus != "inprocess", analytics)
 
 
 Condition = Callable[[Observer, Acknowledged], Awaitable[str | None]]
@@ -124,7 +128,10 @@ async def settled(observer: Observer, crew: Crew) -> Acknowledged:
 
     Raises AssertionError naming what has not.
     """
-    conditions = (runs_ended, ends_told, journal_relayed, projection_there, consumers_there, chain_there)
+    conditions: Sequence[Condition] = (
+        *(runs_ended, ends_told, journal_relayed, projection_there),
+        *(consumers_there, chain_there, tables_there),
+    )
     left: str | None = "nothing was looked at"
     with anyio.move_on_after(SETTLING_SECONDS):
         while not crew.is_quiet:
@@ -193,3 +200,16 @@ async def chain_there(observer: Observer, told: Acknowledged) -> str | None:
     head = await observer.stores.chain.head()
     left = await observer.stores.events.count(head.position)
     return f"{left} events have no record" if left else None
+
+
+async def tables_there(observer: Observer, told: Acknowledged) -> str | None:
+    """The tables for questions have a row for every event, and none twice."""
+    if observer.analytics is None:
+        return None
+    [(rows, events)] = (await observer.analytics.query("SELECT count(*), count(DISTINCT id) FROM events")).rows
+    there = await observer.stores.events.count()
+    return (
+        f"the tables have {rows} rows of {events} events, and there are {there}"
+        if {rows, events} != {there}
+        else None
+    )

@@ -222,12 +222,14 @@ class Crew:
             os.kill(child.pid, signal.SIGUSR1)
 
     async def end(self) -> None:
-        """Have all children end in order; raises TimeoutError when one does not."""
+        """Have all children end in order; raises TimeoutError or AssertionError when one does not."""
         for child in self.children:
             child.ask_to_end()
         with anyio.fail_after(READY_SECONDS):
             while any(child.lives_now for child in self.children):
                 await anyio.sleep(POLL_SECONDS)
+        for child in self.children:
+            assert any("ended" in line for line in child.said_now()), f"{child.order.name}:\n{child.log()}"
 
 
 @asynccontextmanager
