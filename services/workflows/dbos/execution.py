@@ -97,7 +97,7 @@ class Execution:
         if loaded.attempts > self._most_attempts:
             return Failure(
                 "recovery_exhausted",
-                f"Run {run.id} was taken up {self._most_attempts} times, and its worker was lost each time.",
+                f"Run {run.id} was taken up {self._most_attempts} times, and lost its worker at the same step.",
                 "See why in the logs, then resume it.",
             )
         return None

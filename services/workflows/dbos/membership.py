@@ -8,6 +8,7 @@ its name, and with it its runs, over at once.
 import logging
 import time
 from collections.abc import Callable
+from typing import Literal
 
 import anyio
 
@@ -94,7 +95,7 @@ class Membership:
     async def hand_over(self) -> None:
         """Put what this worker holds back in line, for others or for its next start."""
         if self._lease is not None:
-            await self.take_over(f"{self._worker}:{self._lease.token}")
+            await self.take_over(f"{self._worker}:{self._lease.token}", "left")
 
     async def dead_executors(self) -> list[str]:
         """Return executors that hold runs and live no more.
@@ -112,10 +113,13 @@ class Membership:
         worker, _, token = executor.rpartition(":")
         return f"{PREFIX}{worker}" in alive and token.isdigit() and int(token) >= tokens.get(worker, 0)
 
-    async def take_over(self, executor: str) -> int:
-        """Put the runs of a dead executor back in line; returns how many this worker was the first to put back."""
+    async def take_over(self, executor: str, how: Literal["lost", "left"] = "lost") -> int:
+        """Put the runs of a dead executor, or of one that leaves, back in line.
+
+        Returns how many this worker was the first to put back.
+        """
         run_ids = await self._ledger.read(held_by(executor))
-        first = [await self._ledger.write(put_back(run_id, executor)) for run_id in run_ids]
+        first = [await self._ledger.write(put_back(run_id, executor, how)) for run_id in run_ids]
         if any(first):
             _log.warning("put %d runs of %s back in line", sum(first), executor)
         return sum(first)

@@ -275,23 +275,30 @@ def ending_event(state: Ending, failure: Failure | None) -> EventData:
     return RunFailed(code=failure.code, message=failure.message[:LONGEST_TEXT])
 
 
-def put_back(run_id: str, executor: str) -> Work[bool]:
+_PUT_BACK = """
+UPDATE dbos.workflow_status SET status = 'ENQUEUED', owner_xid = NULL, executor_id = NULL,
+    started_at_epoch_ms = NULL, updated_at = ?, queue_name = coalesce(queue_name, ?), recovery_attempts = CASE
+        WHEN ? = 'left' THEN recovery_attempts - 1
+        WHEN (SELECT r.waiting FROM our.workflow_runs r WHERE r.run_id = workflow_status.workflow_uuid) <> '{}'
+            THEN recovery_attempts - 1
+        WHEN EXISTS (SELECT 1 FROM dbos.operation_outputs o WHERE o.workflow_uuid = workflow_status.workflow_uuid
+            AND o.completed_at_epoch_ms >= coalesce(started_at_epoch_ms, 0)) THEN 0
+        ELSE recovery_attempts END
+WHERE workflow_uuid = ? AND status = 'PENDING' AND executor_id = ?
+"""
+
+
+def put_back(run_id: str, executor: str, how: Literal["lost", "left"] = "lost") -> Work[bool]:
     """Put a run back in line that `executor` holds but does not work on any more.
 
-    Only the first of several who do it changes anything: the run has no executor then.
+    Only the first of several who do it changes anything: the run has no executor then. An attempt counts against
+    the run when its worker was lost while it was at work and had come no step further; not when the worker left in
+    order, or the run waited.
     """
     event_id = new_id("evt")
 
     def work(transaction: Transaction) -> bool:
-        changed = transaction.run(
-            "UPDATE dbos.workflow_status SET status = 'ENQUEUED', owner_xid = NULL, executor_id = NULL, "
-            "started_at_epoch_ms = NULL, updated_at = ?, queue_name = coalesce(queue_name, ?) "
-            "WHERE workflow_uuid = ? AND status = 'PENDING' AND executor_id = ?",
-            now_ms(),
-            DIRECT,
-            run_id,
-            executor,
-        )
+        changed = transaction.run(_PUT_BACK, now_ms(), DIRECT, how, run_id, executor)
         if changed:
             append_event(transaction, run_id, event_id, RunRecovered(worker=executor), principal=None)
         return changed == 1

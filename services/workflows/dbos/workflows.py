@@ -194,8 +194,8 @@ async def open_workflows(
     Every process that works has a `worker_id` of its own, and keeps it over restarts: so a restart takes its runs
     up at once. A worker that does not renew its lease for `lease_seconds` is taken for dead, and its runs go on
     elsewhere within another half of that. Other processes' doings are seen within `poll_seconds`. A run whose
-    worker was lost `most_attempts` times fails. Without `work` runs are started and steered here, but worked on by
-    others. `queues`: those of `machine_queues` where none are given.
+    worker was lost `most_attempts` times in a row, at the same step, fails. Without `work` runs are started and
+    steered here, but worked on by others. `queues`: those of `machine_queues` where none are given.
 
     The first opening takes a second, for DBOS is heavy to import. Closing ends all work at its present step and
     puts it back in line. Raises EngineMissing, Unavailable, ConfigurationError.
