@@ -40,7 +40,7 @@ from quantum_suite.services.workflows.memory import MemoryWorkflows
 pytestmark = pytest.mark.anyio
 
 BOUND_SECONDS = 20.0
-ALICE = Owner("user:alice", ("operator",), ("/work/a",))
+ALICE = Owner("user:alice", ("operator",), ("/repos/a",))
 WORKFLOWS: list[Workflow] = []
 DID: defaultdict[str, list[str]] = defaultdict(list)
 """What the steps of a run did, in order."""

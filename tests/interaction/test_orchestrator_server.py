@@ -33,7 +33,7 @@ from quantum_suite.tools.orchestrator.postures import POSTURE_EVENTS
 
 pytestmark = pytest.mark.anyio
 
-QUESTION = "2 findings in /work/change are high or worse. Let the change through?"
+QUESTION = "2 findings in /repos/change are high or worse. Let the change through?"
 ASKING = "name: asking\nsteps: [{id: ok, approval: {question: Go?, approvers: APPROVERS}}]\noutput: done"
 
 
@@ -130,7 +130,7 @@ async def asking(client: Client, run: str) -> dict[str, Any]:
 async def test_a_change_is_scanned_decided_and_reported(tmp_path: Path) -> None:
     async with house(tmp_path) as home, home.client() as client:
         started = await call(
-            client, "start_workflow", workflow="secure_change", inputs={"path": "/work/change"}, wait_seconds=0
+            client, "start_workflow", workflow="secure_change", inputs={"path": "/repos/change"}, wait_seconds=0
         )
         run = started["run"]
         asked = await asking(client, run)
@@ -157,13 +157,13 @@ async def test_a_change_is_scanned_decided_and_reported(tmp_path: Path) -> None:
         assert graph.startswith("flowchart TD\n")
         assert "class n1 completed" in graph
         shown = json.loads(await read(client, links[0]))
-        assert shown["inputs"] == {"path": "/work/change"}
+        assert shown["inputs"] == {"path": "/repos/change"}
         assert set(shown["links"]) == {"steps", "graph", "report"}
 
 
 async def test_what_a_refused_change_comes_to_is_in_its_report(tmp_path: Path) -> None:
     async with house(tmp_path) as home, home.client() as client:
-        run = (await call(client, "start_workflow", workflow="secure_change", inputs={"path": "/work/change"}))[
+        run = (await call(client, "start_workflow", workflow="secure_change", inputs={"path": "/repos/change"}))[
             "run"
         ]
         await asking(client, run)
@@ -309,7 +309,7 @@ async def test_a_wrong_definition_is_answered_with_every_place(tmp_path: Path) -
 
 async def test_a_workflow_is_started_by_the_clock_until_that_is_cancelled(tmp_path: Path) -> None:
     async with house(tmp_path) as home, home.client(Role.OPERATOR, "ada") as ada, home.client() as admin:
-        inputs = {"workspaces": ["/work/a"]}
+        inputs = {"workspaces": ["/repos/a"]}
         made = await call(ada, "start_workflow", workflow="nightly_posture", inputs=inputs, cron="* * * * * *")
         assert made["schedule"].startswith("sch_")
 

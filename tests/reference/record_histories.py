@@ -98,8 +98,8 @@ async def record() -> None:
     """Write every history anew."""
     HISTORIES.mkdir(exist_ok=True)
     findings = [finding(number, family=f"f{number}", rule_id=f"R{number}") for number in range(7)]
-    change: Json = {"path": "/work/change"}
-    night: Json = {"workspaces": ["/work/a", "/work/absent"]}
+    change: Json = {"path": "/repos/change"}
+    night: Json = {"workspaces": ["/repos/a", "/repos/absent"]}
     async with _engine(findings) as (engine, known):
         await _keep(engine, "approved", await engine.start("secure_change", change, ADA, run_id="run_1"))
         await _keep(

@@ -80,7 +80,7 @@ async def engine(directory: Path) -> AsyncIterator[tuple[Workflows, ObjectStore]
 async def main(directory: Path, run_id: str) -> None:
     """Start the run, unless it is there, and work on it until killed."""
     async with engine(directory) as (workflows, _):
-        await workflows.start("secure_change", {"path": "/work/change"}, ADA, run_id=run_id)
+        await workflows.start("secure_change", {"path": "/repos/change"}, ADA, run_id=run_id)
         await anyio.sleep_forever()
 
 

@@ -93,7 +93,7 @@ def change(**other: Any) -> dict[str, Any]:
     findings = [finding(1, title="Shell | injection [x](http://evil)")]
     scan = {
         "scan": "scan_1",
-        "root": "/work/<b>",
+        "root": "/repos/<b>",
         "state": "completed",
         "files": 2,
         "matching": 1,
@@ -114,7 +114,7 @@ def change(**other: Any) -> dict[str, Any]:
 
 def test_the_report_of_a_change_quotes_without_becoming_markup() -> None:
     report = change_report("run_1", change())
-    assert r"# Security of the change in /work/\<b\>" in report
+    assert r"# Security of the change in /repos/\<b\>" in report
     assert r"Shell \| injection \[x\](http://evil)" in report
     assert "could not be had" in report
 

@@ -59,7 +59,7 @@ async def bench(findings: list[dict[str, Json]], page: int = 100) -> AsyncIterat
 
 async def test_a_change_without_findings_needs_no_decision() -> None:
     async with bench([]) as b:
-        run = await b.run("secure_change", {"path": "/work/a"})
+        run = await b.run("secure_change", {"path": "/repos/a"})
         assert (run.state, run.result["decision"], run.failure) == ("completed", "not_needed", None)
         assert "**No decision was needed**" in await b.report(run)
 
@@ -67,7 +67,7 @@ async def test_a_change_without_findings_needs_no_decision() -> None:
 async def test_all_pages_of_findings_are_read_and_the_five_worst_causes_explained() -> None:
     findings = [finding(number, family=f"f{number}", rule_id=f"R{number}") for number in range(7)]
     async with bench(findings, page=3) as b:
-        run = await b.engine.start("secure_change", {"path": "/work/a"}, ADA)
+        run = await b.engine.start("secure_change", {"path": "/repos/a"}, ADA)
 
         async def waiting() -> Json:
             return (await b.engine.get(run.id)).status.get("approval")
@@ -84,7 +84,7 @@ async def test_all_pages_of_findings_are_read_and_the_five_worst_causes_explaine
 async def test_a_posture_is_compared_with_the_night_before_and_recorded_as_an_event() -> None:
     findings = [finding(1), finding(2)]
     async with bench(findings) as b:
-        inputs = {"workspaces": ["/work/a", "/work/absent"]}
+        inputs = {"workspaces": ["/repos/a", "/repos/absent"]}
         first = await b.run("nightly_posture", inputs)
         assert first.result == {
             "since": None,
@@ -94,7 +94,7 @@ async def test_a_posture_is_compared_with_the_night_before_and_recorded_as_an_ev
             "not_scanned": 1,
             "report": first.status["report"]["digest"],
         }
-        assert "not scanned: qsecure_scan_repository failed: path: /work/absent" in (
+        assert "not scanned: qsecure_scan_repository failed: path: /repos/absent" in (
             await b.report(first)
         ).replace("\\_", "_")
         findings[1:] = [finding(3), finding(4)]
