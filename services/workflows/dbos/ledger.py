@@ -192,8 +192,9 @@ def database_errors(where: str) -> Iterator[None]:
         code = getattr(cause, "sqlite_errorcode", None)
         if code is not None and code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
             raise Damaged(f"{where} is damaged: {text}.", "Restore it from a backup.") from error
-        away = (*LOST, sqlite3.OperationalError)
-        if isinstance(cause, (*away, sqlalchemy.exc.TimeoutError, sqlalchemy.exc.InterfaceError)):
+        away = (*LOST, sqlite3.OperationalError, sqlalchemy.exc.TimeoutError, sqlalchemy.exc.InterfaceError)
+        # A connection lost while SQLAlchemy tries it is reported as what tidying it up ran into.
+        if isinstance(cause, away) or isinstance(cause.__context__, LOST):
             raise Unavailable(f"{where} cannot be used now: {text}.", "Start it, or free its disk.") from error
         raise
 
