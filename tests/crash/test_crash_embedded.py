@@ -13,7 +13,7 @@ from quantum_suite.hub.settings import HubSettings
 pytestmark = pytest.mark.anyio
 
 KILLS = int(os.environ.get("QUANTUM_KILLS", "10"))
-FREEZES = KILLS // 40
+FREEZES = KILLS // 100
 SEED = os.environ.get("QUANTUM_SEED") or os.urandom(4).hex()
 
 
