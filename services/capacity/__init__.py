@@ -1,0 +1,1 @@
+"""How much heavy work this machine takes on at once."""

@@ -1,0 +1,1 @@
+"""Private copies of a workspace, to change and to run things in."""
