@@ -92,10 +92,8 @@ class TestRun:
         return self.ended == "finished" and bool(self.cases) and not any(c.outcome in bad for c in self.cases)
 
 
-class TestRunner(Protocol):
+class Runner(Protocol):
     """One test framework."""
-
-    __test__ = False
 
     @property
     def name(self) -> str:
@@ -130,10 +128,8 @@ class Affected:
     explanation: str
 
 
-class TestMap(Protocol):
+class ReachMap(Protocol):
     """Which tests reach which code, kept between runs of the same workspace."""
-
-    __test__ = False
 
     async def update(self, root: Path, run: TestRun) -> None:
         """Take in what a run with contexts showed; only what it ran is replaced."""
