@@ -27,6 +27,7 @@ import anyio
 from quantum_suite.core.principals import LOCAL
 from quantum_suite.core.scan_events import SCAN_EVENTS
 from quantum_suite.core.scans import SCANNERS, ScanRecord, ScanRequest
+from quantum_suite.services.capacity.memory import MemoryCapacity
 from quantum_suite.services.events.memory import MemoryEventStore
 from quantum_suite.services.events.registry import EventRegistry
 from quantum_suite.services.scans.interface import FindingQuery
@@ -98,7 +99,7 @@ async def scan(benchmark: Path) -> tuple[ScanRecord, dict[str, dict[str, set[int
     with tempfile.TemporaryDirectory() as scratch:
         engines = (TrivyEngine(rules, Path(scratch, "trivy")), RuffSecurityEngine(rules))
         scanner = RepositoryScanner(
-            engines, store, Path(scratch, "work"), MemoryEventStore(EventRegistry(SCAN_EVENTS))
+            engines, store, Path(scratch, "work"), MemoryCapacity(1), MemoryEventStore(EventRegistry(SCAN_EVENTS))
         )
 
         async def silent(done: int, total: int, message: str) -> None:

@@ -42,6 +42,8 @@ from quantum_suite.hub.translation.parking import ParkingLot
 from quantum_suite.hub.watch import ConfigWatch, content_of, policies_in, watch_policies
 from quantum_suite.servers.module import Services
 from quantum_suite.services.audit.jsonl import JsonlAuditLog
+from quantum_suite.services.capacity.files import FileCapacity
+from quantum_suite.services.capacity.places import places_for
 from quantum_suite.services.sagas.consumer import TIMER
 from quantum_suite.services.workflows.composite.composites import Composites
 from quantum_suite.services.workflows.composite.triggers import Rights
@@ -185,6 +187,7 @@ def _services(
     return Services(
         data_dir=settings.data_dir,
         workspaces=Workspaces(settings.workspaces),
+        capacity=FileCapacity(settings.data_dir / "capacity", places_for()),
         events=plane.stores.events,
         objects=plane.objects,
         open_workflows=orchestrator.open,

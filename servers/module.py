@@ -9,6 +9,7 @@ from mcp.server.mcpserver import MCPServer
 
 from quantum_suite.core.engines import EngineStatus
 from quantum_suite.services.analytics.interface import Analytics
+from quantum_suite.services.capacity.interface import Capacity
 from quantum_suite.services.events.interface import EventStore
 from quantum_suite.services.objects.interface import ObjectStore
 from quantum_suite.services.projections.runner import ProjectionRunner
@@ -31,6 +32,8 @@ class Services:
     data_dir: Path
     """Where the module may keep state, in a folder named after it."""
     workspaces: Workspaces
+    capacity: Capacity
+    """Where heavy work waits for its turn on this machine. Taken by the tools, around the work alone."""
     events: EventStore
     """Where the module says what happened."""
     objects: ObjectStore | None = None

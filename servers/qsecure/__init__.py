@@ -26,7 +26,7 @@ def build(services: Services) -> Module:
     rules = RuleBook()
     store = SqliteScanStore(directory)
     engines: tuple[Engine, ...] = (TrivyEngine(rules, directory / "trivy"), RuffSecurityEngine(rules))
-    scanner = RepositoryScanner(engines, store, directory / "work", services.events)
+    scanner = RepositoryScanner(engines, store, directory / "work", services.capacity, services.events)
     server = ModuleServer(
         "qsecure", title="QSecure", instructions=_INSTRUCTIONS, version=__version__, log_level="WARNING"
     )

@@ -20,6 +20,7 @@ from reference.services import event_log, services
 from quantum_suite.core.principals import LOCAL
 from quantum_suite.core.scans import SCANNERS, ScanRequest
 from quantum_suite.servers.qsecure import build
+from quantum_suite.services.capacity.memory import MemoryCapacity
 from quantum_suite.services.scans.interface import FindingQuery
 from quantum_suite.services.scans.sqlite import SqliteScanStore
 from quantum_suite.tools.qsecure.engines.ruff_security import RuffSecurityEngine
@@ -41,7 +42,9 @@ def planted(tmp_path: Path) -> Planted:
 def a_scanner(data: Path, part_files: int) -> tuple[RepositoryScanner, SqliteScanStore]:
     store, rules = SqliteScanStore(data), RuleBook()
     engines = (TrivyEngine(rules, data / "trivy"), RuffSecurityEngine(rules))
-    return RepositoryScanner(engines, store, data / "work", event_log(), ScanLimits(part_files=part_files)), store
+    return RepositoryScanner(
+        engines, store, data / "work", MemoryCapacity(1), event_log(), ScanLimits(part_files=part_files)
+    ), store
 
 
 def engines_running(below: int) -> list[psutil.Process]:

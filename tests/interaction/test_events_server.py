@@ -24,6 +24,7 @@ from quantum_suite.hub.mounts import Extra
 from quantum_suite.servers.events import build
 from quantum_suite.servers.module import Services
 from quantum_suite.services.analytics.duckdb import DuckdbAnalytics
+from quantum_suite.services.capacity.memory import MemoryCapacity
 from quantum_suite.services.events.memory import MemoryEventStore
 from quantum_suite.services.events.registry import EventRegistry
 from quantum_suite.services.leases.memory import MemoryLeaseStore
@@ -82,7 +83,9 @@ async def house(home: Path, *, analytics: bool = True) -> AsyncIterator[House]:
     tables = DuckdbAnalytics(home / "analytics") if analytics else None
     if tables is not None:
         runner.add_projection(tables)
-    services = Services(home / "data", Workspaces(()), events, projections=runner, analytics=tables)
+    services = Services(
+        home / "data", Workspaces(()), MemoryCapacity(1), events, projections=runner, analytics=tables
+    )
     await happen(events, 1, 2, principal="key:one")
     await happen(events, 3, principal="key:other", thing="2")
     extra = [Extra("events", build(services).server, "events")]
@@ -212,6 +215,6 @@ async def test_without_duckdb_events_are_listed_and_sql_says_what_to_install(tmp
 
 
 def test_a_suite_without_projections_says_so(tmp_path: Path) -> None:
-    services = Services(tmp_path, Workspaces(()), MemoryEventStore(EventRegistry()))
+    services = Services(tmp_path, Workspaces(()), MemoryCapacity(1), MemoryEventStore(EventRegistry()))
     with pytest.raises(ConfigurationError):
         build(services)

@@ -6,6 +6,7 @@ from pathlib import Path
 from quantum_suite.core.events import EventData
 from quantum_suite.core.scan_events import SCAN_EVENTS
 from quantum_suite.servers.module import Services
+from quantum_suite.services.capacity.memory import MemoryCapacity
 from quantum_suite.services.events.memory import MemoryEventStore
 from quantum_suite.services.events.registry import EventRegistry
 from quantum_suite.services.workspaces import Workspaces
@@ -18,4 +19,4 @@ def event_log(types: Sequence[type[EventData]] = SCAN_EVENTS) -> MemoryEventStor
 
 def services(data_dir: Path, *workspaces: Path) -> Services:
     """Return services over a data directory and these workspaces."""
-    return Services(data_dir, Workspaces(workspaces), event_log())
+    return Services(data_dir, Workspaces(workspaces), MemoryCapacity(2), event_log())

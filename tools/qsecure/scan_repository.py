@@ -20,6 +20,7 @@ from quantum_suite.core.ids import new_id
 from quantum_suite.core.principals import Principal
 from quantum_suite.core.scan_events import ScanCompleted, ScanResumed, ScanStarted, scan_stream
 from quantum_suite.core.scans import SCANNERS, EngineRun, NotAssessed, ScanRecord, ScanRequest
+from quantum_suite.services.capacity.interface import Capacity
 from quantum_suite.services.events.interface import ANY_VERSION, EventStore
 from quantum_suite.services.scans.interface import (
     AssessedFile,
@@ -58,6 +59,8 @@ class RepositoryScanner:
     store: ScanStore
     work_dir: Path
     """Where parts are staged; emptied after each. Only this user can read it."""
+    capacity: Capacity
+    """Where a part waits for its turn on this machine."""
     events: EventStore
     """Told of each scan's start, resumption and end, before the scan's own record says so."""
     limits: ScanLimits = field(default_factory=ScanLimits)
@@ -188,8 +191,14 @@ class RepositoryScanner:
         await progress(done, total, f"{total} files to scan with {names}" if not done else f"{done} files kept")
         most = self.limits
         extra = {engine.name: ExtraRuns(most.engine_extra_runs, most.engine_extra_seconds) for engine in engines}
+
+        async def waiting(words: str) -> None:
+            await progress(done, total, words)
+
         for files in partition_files(todo, self.limits):
-            part = await self._scan_part(record.request, selection.base, files, engines, extra, area)
+            # A place a part: scans that are under way together take turns.
+            async with self.capacity.place("a scan", waiting):
+                part = await self._scan_part(record.request, selection.base, files, engines, extra, area)
             await self.store.save_part(record.id, part)
             done += len(files)
             await progress(done, total, f"{done} of {total} files scanned, {files[-1].stamp.path} the last")

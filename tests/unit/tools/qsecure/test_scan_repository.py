@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import anyio
+import anyio.lowlevel
 import pytest
 from reference.services import event_log
 
@@ -11,6 +12,7 @@ from quantum_suite.core.errors import CallerError, EngineError, NotFound
 from quantum_suite.core.findings import Confidence, Region, Severity
 from quantum_suite.core.principals import LOCAL, Principal, Role
 from quantum_suite.core.scans import SCANNERS, Scanner, ScanRecord, ScanRequest
+from quantum_suite.services.capacity.memory import MemoryCapacity
 from quantum_suite.services.scans.interface import FindingQuery
 from quantum_suite.services.scans.memory import MemoryScanStore
 from quantum_suite.tools.qsecure.engines.interface import Engine, EngineReport, EngineRequest, RawFinding
@@ -58,15 +60,17 @@ class Bench:
     """A scanner on a small repository, and what it said of its progress."""
 
     def __init__(self, tmp_path: Path, *engines: Engine, part_files: int = 2, extra_runs: int = 100) -> None:
+        self.capacity = MemoryCapacity(1)
         self.root = tmp_path / "repo"
         self.root.mkdir()
         self.work = tmp_path / "work"
         self.store = MemoryScanStore()
         self.progress: list[tuple[int, int]] = []
+        self.messages: list[str] = []
         self.on_progress: Callable[[int], None] = lambda done: None
         self.events = event_log()
         limits = ScanLimits(part_files=part_files, engine_extra_runs=extra_runs)
-        self.scanner = RepositoryScanner(engines, self.store, self.work, self.events, limits)
+        self.scanner = RepositoryScanner(engines, self.store, self.work, self.capacity, self.events, limits)
 
     def write(self, *names: str) -> None:
         for name in names:
@@ -83,6 +87,7 @@ class Bench:
     ) -> ScanRecord:
         async def progress(done: int, total: int, message: str) -> None:
             self.progress.append((done, total))
+            self.messages.append(message)
             self.on_progress(done)
 
         request = ScanRequest(root=str(self.root), scanners=scanners, paths=paths)
@@ -128,6 +133,47 @@ async def test_copies_that_killed_scans_left_are_deleted_by_the_next_scan(tmp_pa
     async with bench.store.claim(running.id):
         await bench.scan()
     assert [path.name for path in bench.work.iterdir()] == [running.id]
+
+
+async def test_scans_take_turns_part_by_part_where_there_is_one_place(tmp_path: Path) -> None:
+    at_once: set[str] = set()
+    most = 0
+
+    async def counting(request: EngineRequest) -> EngineReport:
+        nonlocal most
+        at_once.add(str(request.root))
+        most = max(most, len(at_once))
+        await anyio.lowlevel.checkpoint()
+        at_once.discard(str(request.root))
+        return await one_each(request)
+
+    bench = Bench(tmp_path, MemoryEngine("one", PYTHON, counting))
+    bench.write(*(f"{n}.py" for n in range(6)))
+    states: list[str] = []
+
+    async def scan() -> None:
+        states.append((await bench.scan()).state)
+
+    async with anyio.create_task_group() as group:
+        for _ in range(3):
+            group.start_soon(scan)
+    assert most == 1
+    assert states == ["completed"] * 3
+    assert any("waiting: this machine has 1 place for heavy work, taken by a scan" in m for m in bench.messages)
+
+
+async def test_a_scan_that_is_cancelled_while_it_waits_takes_no_place(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, engine := MemoryEngine("one", PYTHON, one_each))
+    bench.write("a.py")
+    async with bench.capacity.place("a build"), anyio.create_task_group() as group:
+        group.start_soon(bench.scan)
+        with anyio.fail_after(10):
+            while not any("taken by a build" in message for message in bench.messages):
+                await anyio.lowlevel.checkpoint()
+        group.cancel_scope.cancel()
+    assert engine.requests == []
+    with anyio.fail_after(10):
+        assert (await bench.scan()).state == "completed"
 
 
 async def test_engines_run_side_by_side(tmp_path: Path) -> None:
