@@ -1,5 +1,6 @@
 """Runs as their callers may see and steer them."""
 
+import difflib
 import hashlib
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Literal
@@ -9,11 +10,12 @@ from quantum_suite.core.ids import new_id
 from quantum_suite.core.principals import Principal, Role
 from quantum_suite.servers.orchestrator.callers import owner_of
 from quantum_suite.services.workflows.approvers import may_approve
-from quantum_suite.services.workflows.composite.composites import Composites
+from quantum_suite.services.workflows.composite.composites import Composites, Start
 from quantum_suite.services.workflows.composite.matching import origin_of
 from quantum_suite.services.workflows.interface import (
     APPROVAL_STATUS,
     Json,
+    Owner,
     Run,
     RunQuery,
     RunState,
@@ -51,7 +53,7 @@ class Runs:
         """Start a definition; with `key`, starting it again returns the run there is. `cause` is the run that asks
         for it: what an event led to is known by its id."""
         owner = owner_of(principal)
-        start = await self._composites.start(name, inputs, owner, version)
+        start = await self._begin(name, inputs, owner, version)
         run_id = None
         if key is not None:
             run_id = f"run_{hashlib.sha256(f'{principal.id} {key}'.encode()).hexdigest()[:26]}"
@@ -64,10 +66,24 @@ class Runs:
     ) -> Schedule:
         """Have a definition started by the clock."""
         owner = owner_of(principal)
-        start = await self._composites.start(name, inputs, owner, version)
+        start = await self._begin(name, inputs, owner, version)
         schedule = Schedule(new_id("sch"), cron, start.workflow, start.arguments, owner)
         await (await self._open()).schedule(schedule)
         return schedule
+
+    async def _begin(self, name: str, inputs: Mapping[str, Json], owner: Owner, version: int | None) -> Start:
+        """Return what starts a definition; NotFound names the argument of the call that is wrong."""
+        try:
+            return await self._composites.start(name, inputs, owner, version)
+        except NotFound as error:
+            if error.argument != "definition":
+                raise
+            names = [one.name for one in await self._composites.known(owner)]
+            if name in names:
+                raise NotFound(error.message, "Leave it out for the newest.", argument="version") from error
+            near = difflib.get_close_matches(name, names, n=1)
+            hint = f"Did you mean '{near[0]}'?" if near else "List the workflows."
+            raise NotFound(f"There is no workflow '{name}'.", hint, argument="workflow") from error
 
     async def unschedule(self, name: str, principal: Principal) -> Schedule:
         """Remove a schedule."""

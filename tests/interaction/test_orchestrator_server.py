@@ -22,6 +22,7 @@ from quantum_suite.hub.access.sqlite_keys import SqliteKeyStore
 from quantum_suite.hub.mounts import Extra
 from quantum_suite.servers.module import Services
 from quantum_suite.servers.orchestrator import build
+from quantum_suite.services.capacity.memory import MemoryCapacity
 from quantum_suite.services.definitions.memory import MemoryDefinitionStore
 from quantum_suite.services.objects.memory import MemoryObjectStore
 from quantum_suite.services.workflows.composite.composites import Composites
@@ -75,6 +76,7 @@ async def house(home: Path) -> AsyncIterator[House]:
         services = Services(
             home / "data",
             Workspaces(()),
+            MemoryCapacity(1),
             events,
             objects=objects,
             open_workflows=opened(engine),
@@ -125,6 +127,16 @@ async def asking(client: Client, run: str) -> dict[str, Any]:
         return answer if answer["asks"] else None
 
     return await eventually(status)
+
+
+async def test_a_wrong_workflow_is_refused_by_the_name_of_its_argument(tmp_path: Path) -> None:
+    async with house(tmp_path) as home, home.client() as client:
+        assert await refused(client, "start_workflow", workflow="secure_chang") == (
+            "workflow: There is no workflow 'secure_chang'. Did you mean 'secure_change'?"
+        )
+        assert await refused(client, "start_workflow", workflow="secure_change", version=99) == (
+            "version: There is no version 99 of definition 'secure_change'. Leave it out for the newest."
+        )
 
 
 async def test_a_change_is_scanned_decided_and_reported(tmp_path: Path) -> None:
@@ -191,7 +203,7 @@ async def test_runs_and_definitions_are_seen_by_their_owner_and_admins_alone(tmp
                 f"run: There is no run {run}. List the runs."
             )
         assert await refused(bob, "start_workflow", workflow="asking") == (
-            "definition: There is no definition 'asking'. List the definitions."
+            "workflow: There is no workflow 'asking'. List the workflows."
         )
         for uri in (f"runs/{run}", f"runs/{run}/steps", f"runs/{run}/graph", "definitions/asking"):
             with pytest.raises(MCPError):
@@ -350,4 +362,4 @@ async def test_runs_of_the_hub_itself_are_none_of_these(tmp_path: Path) -> None:
 
 def test_a_suite_without_an_orchestrator_says_so(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="without an orchestrator"):
-        build(Services(tmp_path, Workspaces(()), event_log()))
+        build(Services(tmp_path, Workspaces(()), MemoryCapacity(1), event_log()))
