@@ -6,11 +6,11 @@ from collections.abc import Callable
 import anyio
 
 from quantum_suite.core.errors import SuiteError, Unavailable
-from quantum_suite.hub.breaker import CircuitBreaker
 from quantum_suite.hub.config import UpstreamConfig
 from quantum_suite.hub.offer import Offer
 from quantum_suite.hub.status import State, UpstreamStatus
 from quantum_suite.hub.upstreams.interface import Hello
+from quantum_suite.services.breaker import CircuitBreaker
 
 logger = logging.getLogger(__name__)
 

@@ -15,7 +15,6 @@ import anyio
 
 from quantum_suite.core.errors import SuiteError, Unavailable
 from quantum_suite.core.principals import Caller
-from quantum_suite.hub.breaker import CircuitBreaker
 from quantum_suite.hub.call import (
     REQUEST_TIMEOUT,
     UNSUPPORTED_PROTOCOL_VERSION,
@@ -37,6 +36,7 @@ from quantum_suite.hub.status import UpstreamStatus
 from quantum_suite.hub.upstreams.handshake import hello_from_discover
 from quantum_suite.hub.upstreams.interface import Connector, Hello, Link, LinkKey, UpstreamFailed
 from quantum_suite.hub.upstreams.pool import LinkPool, PoolBusy
+from quantum_suite.services.breaker import CircuitBreaker
 
 _LISTING = '{"elicitation":{},"sampling":{}}'
 """What the hub's own handshake sessions declare: servers hide tools from clients that cannot answer questions.

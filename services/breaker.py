@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 @dataclass(slots=True)
 class CircuitBreaker:
-    """Counts consecutive failures of one upstream's transport.
+    """Counts consecutive failures of one peer: an upstream, a model provider.
 
     A tool that answers with an error is not a failure; an answer that never comes is. While open, one call is let
     through as a trial after every pause; pauses double with each trial that fails. A call that succeeds closes

@@ -1,6 +1,6 @@
 """A breaker opens on failures in a row, lets single calls try, and closes on a success."""
 
-from quantum_suite.hub.breaker import CircuitBreaker
+from quantum_suite.services.breaker import CircuitBreaker
 
 
 class Clock:
