@@ -27,6 +27,11 @@ def is_secret_name(name: str) -> bool:
     return _SECRET_NAME.search(_CAMEL.sub("_", name)) is not None
 
 
+def secret_spans(text: str) -> list[tuple[int, int]]:
+    """Return where credentials of a recognised shape stand in `text`, in order."""
+    return [match.span() for match in _SECRET_VALUE.finditer(text)]
+
+
 def mask_text(text: str) -> str:
     """Replace every credential of a recognised shape in `text` by a mask."""
     return _SECRET_VALUE.sub(MASK, text)

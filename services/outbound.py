@@ -104,7 +104,7 @@ class OutboundClient:
                 ) from error
             return "did not answer", 0
         if reply.status in _NOT_DONE or (reply.status in _MAYBE_DONE and repeatable):
-            return f"answered {reply.status}", _retry_after(reply.headers.get("retry-after"))
+            return f"answered {reply.status}", retry_after_seconds(reply.headers.get("retry-after"))
         return reply, 0
 
     async def _once(self, request: OutboundRequest) -> OutboundReply:
@@ -188,8 +188,8 @@ def _may_call(text: str, reach: Reach) -> bool:
     return address.is_global or (reach == "private" and address.is_private)
 
 
-def _retry_after(value: str | None) -> float:
-    """Return the seconds a server asks to wait (RFC 9110, 10.2.3); 0 where it does not say."""
+def retry_after_seconds(value: str | None) -> float:
+    """Return the seconds a `Retry-After` header asks to wait (RFC 9110, 10.2.3); 0 where it does not say."""
     if value is None:
         return 0
     if value.strip().isdigit():

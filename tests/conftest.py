@@ -9,6 +9,7 @@ from shutil import rmtree
 
 import pytest
 from reference.backends import S3, Nats, Postgres, Valkey, running
+from reference.models import ModelServer
 
 _numbers = itertools.count(1)
 
@@ -62,5 +63,13 @@ def valkey_url(backends_directory: Path) -> Iterator[str]:
 def s3_server(backends_directory: Path) -> Iterator[S3]:
     """An S3 server with a bucket for the whole session."""
     server = S3(backends_directory / "s3")
+    with running(server):
+        yield server
+
+
+@pytest.fixture(scope="session")
+def model_server(backends_directory: Path) -> Iterator[ModelServer]:
+    """A small language model behind llama.cpp, for the whole session. A test that kills one starts its own."""
+    server = ModelServer(backends_directory / "model")
     with running(server):
         yield server

@@ -55,6 +55,8 @@ class ModelRequest:
     deadline_seconds: float = 120.0
     purpose: str = ""
     """What it is for, in the ledger and the audit: `qagent.generate_code`."""
+    call_id: str = ""
+    """Names the call: who asks again under it, after a crash say, is charged once. Made up where it is empty."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,8 @@ class Usage:
     """Whether the counts are ours: the provider gave none."""
     cost_usd: float | None = None
     """None where no price is known; a local model costs 0."""
+    cached_input_tokens: int = 0
+    """Those of the input tokens that the provider had read before, and may bill at less."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +116,8 @@ class ModelAnswer:
     tool_calls: tuple[ToolCall, ...] = ()
     data: Any = field(default=None)
     """The parsed JSON, where a schema was given."""
+    repairs: tuple[str, ...] = ()
+    """What was mended in the JSON before the schema accepted it: 'trailing commas'."""
 
 
 class Provider(Protocol):
@@ -126,8 +132,13 @@ class Provider(Protocol):
         """Ask. Leaving the context closes the connection upstream, so that nobody pays for what nobody reads.
 
         Raises `ProviderError`s (services/llm/errors.py), which say whether anything was answered already, whether
-        trying again is safe, and what the provider said about when.
+        trying again is safe, and what the provider said about when. Usage the provider does not tell is
+        `Usage(0, 0, estimated=True)`.
         """
+        ...
+
+    async def count_tokens(self, text: str, model: str) -> int | None:
+        """Return how many tokens the server takes a text for; None where it cannot say. Never raises."""
         ...
 
 
@@ -140,8 +151,9 @@ class Gateway(Protocol):
         ...
 
     async def ask(self, request: ModelRequest, principal: str) -> ModelAnswer:
-        """Return a whole answer. Raises Refused (budget), RateLimited, Unavailable (every provider is away),
-        EngineError, CallerError (too long for the model, a schema that is none)."""
+        """Return a whole answer. Raises Refused (budget, nothing configured), RateLimited, Unavailable (every
+        provider is away), EngineError, CallerError (too long for the model, a schema that is none), Conflict (the
+        call id stands for another request)."""
         ...
 
     def stream(

@@ -1,0 +1,173 @@
+"""One request sent to one model: reserved before, settled after, whatever happens in between."""
+
+import logging
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import AbstractContextManager, AsyncExitStack
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Literal
+
+import anyio
+
+from quantum_suite.core.errors import SuiteError
+from quantum_suite.services.llm.call import Call
+from quantum_suite.services.llm.errors import ProviderError, Silent
+from quantum_suite.services.llm.interface import (
+    Finished,
+    ModelEvent,
+    ModelRequest,
+    Provider,
+    TextDelta,
+    ToolCallRequested,
+    Usage,
+)
+from quantum_suite.services.llm.ledger.interface import Budget, Ledger, Outcome, Reservation
+from quantum_suite.services.llm.prices import NANO, PriceList
+from quantum_suite.services.llm.routing import Candidate
+from quantum_suite.services.llm.tokens import call_text, estimate, estimated_input, texts_of, upper_input
+
+logger = logging.getLogger(__name__)
+
+_SETTLE_SECONDS = 10.0
+_AFTER_DEADLINE = timedelta(seconds=60)
+
+
+class DeadlinePassed(Silent):
+    """The call's own time is over: nobody else is asked either."""
+
+
+@dataclass(frozen=True, slots=True)
+class Books:
+    """Where attempts are charged."""
+
+    ledger: Ledger
+    prices: PriceList
+    budgets: Sequence[Budget]
+    """Those that apply to the call."""
+
+
+class Attempt:
+    """Asks a provider once. Use its `events` once, and close them."""
+
+    def __init__(
+        self, call: Call, candidate: Candidate, request: ModelRequest, provider: Provider, books: Books
+    ) -> None:
+        self._call = call
+        self._candidate = candidate
+        self._request = request
+        self._provider = provider
+        self._books = books
+        self._number = call.attempts + 1
+        self._received: list[str] = []
+        self._state: Literal["answered", "cut", "failed"] = "failed"
+        self._usage = Usage(0, 0, estimated=True)
+
+    @property
+    def upper_tokens(self) -> int:
+        """The most tokens it takes, sent and received."""
+        return upper_input(self._request) + self._request.max_output_tokens
+
+    async def events(self) -> AsyncGenerator[ModelEvent, None]:
+        """Yield the answer. Raises Refused where a budget does not cover it, and the tree of ProviderError."""
+        await self._reserve()
+        self._call.attempts = self._number
+        self._call.asked.append(self._candidate.name)
+        settled = False
+        try:
+            async with AsyncExitStack() as stack:
+                with self._deadline():
+                    manager = self._provider.stream(self._request, self._candidate.model)
+                    arriving = await stack.enter_async_context(manager)
+                # From here on the question has been read, which is billed even if nobody waits for the answer.
+                self._state = "cut"
+                while True:
+                    with self._deadline():
+                        event = await anext(arriving)
+                    if isinstance(event, Finished):
+                        self._usage = await self._counted(event.usage)
+                        self._state = "answered"
+                        cost = await self._settle()
+                        settled = True
+                        yield replace(event, usage=replace(self._usage, cost_usd=cost))
+                        return
+                    self._note(event)
+                    yield event
+        except ProviderError as error:
+            if not error.answered_anything and not self._received:
+                self._state = "failed"
+            raise
+        except TimeoutError:
+            raise DeadlinePassed(
+                f"{self._candidate.name} did not answer within the call's deadline.",
+                engine=self._candidate.name,
+                answered_anything=bool(self._received),
+            ) from None
+        finally:
+            if not settled:
+                await self._settle_what_came()
+
+    def _deadline(self) -> AbstractContextManager[anyio.CancelScope]:
+        return anyio.fail_after(self._call.remaining)
+
+    async def _reserve(self) -> None:
+        request, candidate, call = self._request, self._candidate, self._call
+        asked = upper_input(request)
+        most = Usage(asked, request.max_output_tokens, estimated=True)
+        now = datetime.now(UTC)
+        await self._books.ledger.reserve(
+            Reservation(
+                call.principal,
+                call.id,
+                self._number,
+                call.digest,
+                candidate.provider,
+                candidate.model,
+                call.request.purpose,
+                asked + request.max_output_tokens,
+                self._books.prices.cost(candidate.options, candidate.model, most),
+                now + timedelta(seconds=call.remaining) + _AFTER_DEADLINE,
+            ),
+            self._books.budgets,
+        )
+
+    def _note(self, event: ModelEvent) -> None:
+        if isinstance(event, TextDelta):
+            self._received.append(event.text)
+        elif isinstance(event, ToolCallRequested):
+            self._received.append(call_text(event.call))
+
+    async def _counted(self, told: Usage) -> Usage:
+        """Return the provider's own counts, else the server's count of the texts, else an estimate."""
+        if not told.estimated:
+            return told
+        answer = "".join(self._received)
+        model = self._candidate.model
+        answered = await self._provider.count_tokens(answer, model) if answer else 0
+        asked = await self._provider.count_tokens("\n".join(texts_of(self._request)), model)
+        return Usage(
+            estimated_input(self._request) if asked is None else asked,
+            estimate(answer) if answered is None else answered,
+            estimated=True,
+        )
+
+    async def _settle_what_came(self) -> None:
+        if self._state == "cut":
+            received = estimate("".join(self._received))
+            self._usage = Usage(estimated_input(self._request), received, estimated=True)
+        await self._settle()
+
+    async def _settle(self) -> float | None:
+        """Write down what it took. An answer is not lost because the ledger is: the reservation stands then."""
+        cost = self._books.prices.cost(self._candidate.options, self._candidate.model, self._usage)
+        self._call.took(self._usage, cost)
+        outcome = Outcome(
+            self._state, self._usage.input_tokens, self._usage.output_tokens, cost, self._usage.estimated
+        )
+        with anyio.move_on_after(_SETTLE_SECONDS, shield=True):
+            try:
+                await self._books.ledger.settle(self._call.principal, self._call.id, self._number, outcome)
+            except SuiteError as error:
+                logger.error(
+                    "Attempt %d of call %s stays charged as estimated: %s", self._number, self._call.id, error
+                )
+        return None if cost is None else cost / NANO

@@ -1,0 +1,115 @@
+"""One call as the gateway carries it: what was asked, what was tried, what it took."""
+
+from dataclasses import dataclass, field
+
+import anyio
+
+from quantum_suite.core.errors import CallerError
+from quantum_suite.core.ids import new_id
+from quantum_suite.services.llm.configuration import MaskingOptions
+from quantum_suite.services.llm.digests import request_digest
+from quantum_suite.services.llm.interface import ModelRequest, Usage
+from quantum_suite.services.llm.masking import Masking
+from quantum_suite.services.llm.prices import NANO
+from quantum_suite.services.llm.tokens import texts_of
+
+MAX_REQUEST_CHARACTERS = 8 * 1024 * 1024
+_IN_A_THREAD = 100_000
+"""Longer requests are searched for sensitive values in a thread: it takes longer than others should wait."""
+
+
+@dataclass(slots=True)
+class Call:
+    """A call under way."""
+
+    request: ModelRequest
+    principal: str
+    masking: Masking
+    masked: ModelRequest
+    digest: str
+    id: str
+    began: float
+    ends_at: float
+    attempts: int = 0
+    """Requests sent."""
+    tried: list[str] = field(default_factory=list)
+    """What did not do, and why, for a person."""
+    asked: list[str] = field(default_factory=list)
+    """Who was asked, as provider/model."""
+    input_tokens: int = 0
+    output_tokens: int = 0
+    estimated: bool = False
+    nano_usd: int | None = 0
+
+    @property
+    def remaining(self) -> float:
+        """Seconds until its deadline."""
+        return max(0.0, self.ends_at - anyio.current_time())
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since it began."""
+        return anyio.current_time() - self.began
+
+    @property
+    def cost_usd(self) -> float | None:
+        """What it cost so far."""
+        return None if self.nano_usd is None else self.nano_usd / NANO
+
+    def took(self, usage: Usage, nano_usd: int | None) -> None:
+        """Add what an attempt took."""
+        self.input_tokens += usage.input_tokens
+        self.output_tokens += usage.output_tokens
+        self.estimated |= usage.estimated
+        self.nano_usd = None if self.nano_usd is None or nano_usd is None else self.nano_usd + nano_usd
+
+    def usage(self) -> Usage:
+        """Return what it took over all attempts."""
+        return Usage(self.input_tokens, self.output_tokens, self.estimated, self.cost_usd)
+
+
+async def begin(request: ModelRequest, principal: str, options: MaskingOptions) -> Call:
+    """Check a request and mask it. Raises CallerError naming what is wrong with it."""
+    size = _check(request)
+    if size > _IN_A_THREAD:
+        masking, masked = await anyio.to_thread.run_sync(_masked, request, options)
+    else:
+        masking, masked = _masked(request, options)
+    began = anyio.current_time()
+    return Call(
+        request,
+        principal,
+        masking,
+        masked,
+        request_digest(masked),
+        request.call_id or new_id("llm"),
+        began,
+        began + request.deadline_seconds,
+    )
+
+
+def _masked(request: ModelRequest, options: MaskingOptions) -> tuple[Masking, ModelRequest]:
+    masking = Masking(options, texts_of(request))
+    return masking, masking.request(request)
+
+
+def _check(request: ModelRequest) -> int:
+    """Return how many characters there are."""
+    if not any(message.text or message.tool_calls for message in request.messages):
+        raise CallerError("There is nothing to ask.", "Give at least one message.", argument="messages")
+    if request.max_output_tokens < 1:
+        raise CallerError("No answer is wanted.", "Use 1 or more.", argument="max_output_tokens")
+    if not 0 < request.deadline_seconds <= 24 * 3600:
+        raise CallerError("This deadline cannot be kept.", "Use up to a day.", argument="deadline_seconds")
+    size = 0
+    for text in texts_of(request):
+        size += len(text)
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise CallerError("A text cannot be encoded as UTF-8.", str(error), argument="messages") from error
+    if size > MAX_REQUEST_CHARACTERS:
+        raise CallerError(
+            f"The request has {size} characters.", f"{MAX_REQUEST_CHARACTERS} is the most.", argument="messages"
+        )
+    return size

@@ -1,0 +1,293 @@
+"""Every model behind one door. What each step does lies in a file of its own; their order is here."""
+
+import json
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
+from dataclasses import replace
+
+import anyio
+
+from quantum_suite.core.errors import EngineError, RateLimited, Refused, Unavailable
+from quantum_suite.services.events.interface import EventStore
+from quantum_suite.services.llm.answer_cache import AnswerCache, may_be_kept
+from quantum_suite.services.llm.attempt import Attempt, Books, DeadlinePassed
+from quantum_suite.services.llm.audit import Audited, audited
+from quantum_suite.services.llm.call import Call, begin
+from quantum_suite.services.llm.configuration import ModelsConfig
+from quantum_suite.services.llm.digests import answer_digest
+from quantum_suite.services.llm.errors import ContextOverflow, ProviderError, Rejected
+from quantum_suite.services.llm.interface import (
+    Finished,
+    ModelAnswer,
+    ModelEvent,
+    ModelRequest,
+    Provider,
+    TextDelta,
+    ToolCall,
+    ToolCallRequested,
+    Usage,
+)
+from quantum_suite.services.llm.ledger.interface import EVERYBODY, NANO, Budget, Ledger
+from quantum_suite.services.llm.plan import Plan, Prospect
+from quantum_suite.services.llm.prices import PriceList
+from quantum_suite.services.llm.provider_gate import Closed, ProviderGate
+from quantum_suite.services.llm.routing import candidates
+from quantum_suite.services.llm.schema_output import AcceptedJson, AnswerSchema, NotAccepted, asked_again
+from quantum_suite.services.llm.tokens import estimated_input, upper_input
+
+_OTHERS_SECONDS = 5.0
+"""How long a provider's places and rates are waited for while others are left to ask."""
+
+
+class ModelGateway:
+    """Asks the models of a configuration. Made by `open_gateway`."""
+
+    configured = True
+
+    def __init__(
+        self,
+        config: ModelsConfig,
+        providers: Mapping[str, Provider],
+        gates: Mapping[str, ProviderGate],
+        ledger: Ledger,
+        *,
+        cache: AnswerCache | None = None,
+        events: EventStore | None = None,
+        prices: PriceList | None = None,
+    ) -> None:
+        self.config = config
+        self.gates = gates
+        self.ledger = ledger
+        self.prices = prices or PriceList()
+        self._providers = providers
+        self._cache = cache
+        self._events = events
+
+    async def ask(self, request: ModelRequest, principal: str) -> ModelAnswer:
+        """Return a whole answer; see the port."""
+        schema = None if request.output_schema is None else AnswerSchema(request.output_schema)
+        plan_of = candidates(self.config, request.model)
+        call = await begin(request, principal, self.config.masking)
+        async with audited(call, self._events) as watched:
+            if schema is not None:
+                return await self._by_schema(call, schema, watched)
+            text, calls, finished = await self._whole(call, call.masked, Plan(plan_of), schema)
+            watched.answered(finished, answer_digest(text, calls))
+            restored = tuple(replace(one, arguments=call.masking.restore_value(one.arguments)) for one in calls)
+            return ModelAnswer(call.masking.restore(text), _over_all(call, finished), restored)
+
+    def stream(
+        self, request: ModelRequest, principal: str
+    ) -> AbstractAsyncContextManager[AsyncIterator[ModelEvent]]:
+        """Return an answer piece by piece; see the port. One that a schema has to accept comes in one piece."""
+        return self._stream(request, principal)
+
+    @asynccontextmanager
+    async def _stream(self, request: ModelRequest, principal: str) -> AsyncIterator[AsyncIterator[ModelEvent]]:
+        if request.output_schema is not None:
+            answer = await self.ask(request, principal)
+            async with aclosing(_replayed(answer)) as events:
+                yield events
+            return
+        plan = Plan(candidates(self.config, request.model))
+        call = await begin(request, principal, self.config.masking)
+        async with (
+            audited(call, self._events) as watched,
+            aclosing(self._restored(call, plan, watched)) as events,
+        ):
+            yield events
+
+    async def _restored(self, call: Call, plan: Plan, watched: Audited) -> AsyncGenerator[ModelEvent, None]:
+        """Yield a streamed answer with the masked values put back, wherever the pieces were cut."""
+        restorer = call.masking.streamed()
+        parts: list[str] = []
+        calls: list[ToolCall] = []
+        async with aclosing(self._pieces(call, call.masked, plan, None, whole=False)) as pieces:
+            async for piece in pieces:
+                if isinstance(piece, TextDelta):
+                    parts.append(piece.text)
+                    if shown := restorer.feed(piece.text):
+                        yield TextDelta(shown)
+                    continue
+                if held := restorer.end():
+                    yield TextDelta(held)
+                if isinstance(piece, ToolCallRequested):
+                    calls.append(piece.call)
+                    arguments = call.masking.restore_value(piece.call.arguments)
+                    yield ToolCallRequested(replace(piece.call, arguments=arguments))
+                else:
+                    watched.answered(piece, answer_digest("".join(parts), calls))
+                    yield _over_all(call, piece)
+
+    async def _by_schema(self, call: Call, schema: AnswerSchema, watched: Audited) -> ModelAnswer:
+        """Ask until the schema accepts an answer, a few times at most."""
+        restore = call.masking.restore_value
+        if (kept := await self._kept(call)) is not None:
+            finished = Finished(
+                "stop", Usage(0, 0, estimated=False, cost_usd=0.0), "cache", call.request.model, cached=True
+            )
+            watched.answered(finished, answer_digest(kept, ()))
+            return _json_answer(schema.accept(kept, restore), finished, ())
+        request = call.masked
+        for round_number in range(1, self.config.schema_rounds + 1):
+            plan = Plan(candidates(self.config, call.request.model))
+            text, calls, finished = await self._whole(call, request, plan, schema)
+            try:
+                accepted = schema.accept(text, restore)
+            except NotAccepted as error:
+                # A model that calls a tool has not answered yet: its caller goes on.
+                if calls:
+                    watched.answered(finished, answer_digest(text, calls))
+                    restored = tuple(replace(one, arguments=restore(one.arguments)) for one in calls)
+                    return ModelAnswer(call.masking.restore(text), _over_all(call, finished), restored)
+                problem = call.masking.mask(str(error))
+                call.tried.append(f"{finished.provider}/{finished.model}: round {round_number}: {problem}")
+                request = asked_again(call.masked, text, problem)
+                continue
+            if self._cache is not None and may_be_kept(call.request):
+                await self._cache.keep(call.digest, call.principal, text)
+            watched.answered(finished, answer_digest(text, calls))
+            return _json_answer(accepted, _over_all(call, finished), calls)
+        raise EngineError(
+            f"No answer fits the schema after {self.config.schema_rounds} rounds.",
+            "Ask for less at once, or use a model that is bound to schemas.",
+            engine=call.asked[-1],
+            printed="\n".join(call.tried)[-2000:],
+        )
+
+    async def _kept(self, call: Call) -> str | None:
+        if self._cache is None or not may_be_kept(call.request):
+            return None
+        return await self._cache.get(call.digest, call.principal)
+
+    async def _whole(
+        self, call: Call, request: ModelRequest, plan: Plan, schema: AnswerSchema | None
+    ) -> tuple[str, list[ToolCall], Finished]:
+        """Return an answer once all of it is there: one that was cut may then be asked for elsewhere."""
+        parts: list[str] = []
+        calls: list[ToolCall] = []
+        async with aclosing(self._pieces(call, request, plan, schema, whole=True)) as pieces:
+            async for piece in pieces:
+                if isinstance(piece, TextDelta):
+                    parts.append(piece.text)
+                elif isinstance(piece, ToolCallRequested):
+                    calls.append(piece.call)
+                else:
+                    return "".join(parts), calls, piece
+        raise EngineError("The answer has no end.", engine=call.asked[-1])
+
+    async def _pieces(
+        self, call: Call, request: ModelRequest, plan: Plan, schema: AnswerSchema | None, *, whole: bool
+    ) -> AsyncGenerator[ModelEvent, None]:
+        """Yield the first answer anybody gives, by the plan; `whole`: nothing of it before all of it is there."""
+        while (chosen := plan.next(anyio.current_time())) is not None:
+            prospect, wait = chosen
+            if wait >= call.remaining:
+                break
+            await anyio.sleep(wait)
+            handed_out = False
+            gathered: list[ModelEvent] = []
+            try:
+                async with aclosing(self._once(call, request, prospect, plan, schema)) as events:
+                    async for event in events:
+                        if whole:
+                            gathered.append(event)
+                            continue
+                        handed_out = True
+                        yield event
+                for event in gathered:
+                    yield event
+                return
+            except Closed as closed:
+                call.tried.append(f"{prospect.candidate.name}: {closed}")
+                prospect.left = 0 if closed.again_seconds is None else prospect.left
+                prospect.not_before = anyio.current_time() + (closed.again_seconds or 0.0)
+                plan.note(Unavailable(str(closed)))
+            except (Refused, ProviderError) as error:
+                if handed_out:
+                    # What somebody has read is not sewn together with another model's words.
+                    raise
+                self._note(call, plan, prospect, error)
+                if isinstance(error, DeadlinePassed):
+                    break
+        raise plan.verdict(call.tried)
+
+    async def _once(
+        self, call: Call, request: ModelRequest, prospect: Prospect, plan: Plan, schema: AnswerSchema | None
+    ) -> AsyncGenerator[ModelEvent, None]:
+        """Yield one provider's answer. Raises Closed, Refused and the tree of ProviderError."""
+        candidate = prospect.candidate
+        gate = self.gates[candidate.provider]
+        shaped = request
+        if schema is not None and not (prospect.native_schema and not request.tools):
+            shaped = schema.by_instruction(request)
+        limit = candidate.of_model.context_tokens
+        if limit is not None and estimated_input(shaped) > limit:
+            raise ContextOverflow(
+                f"The request is longer than the {limit} tokens of {candidate.name}.", engine=candidate.name
+            )
+        gate.check()
+        others = sum(one.left > 0 for one in plan.prospects) > 1
+        patience = min(_OTHERS_SECONDS, call.remaining) if others else call.remaining
+        books = Books(self.ledger, self.prices, self._budgets(call.principal))
+        attempt = Attempt(call, candidate, shaped, self._providers[candidate.provider], books)
+        async with gate.place(patience):
+            await gate.take_rates(upper_input(shaped) + shaped.max_output_tokens, patience)
+            try:
+                async with aclosing(attempt.events()) as events:
+                    async for event in events:
+                        if isinstance(event, Finished):
+                            gate.answered()
+                            event = replace(event, attempts=tuple(call.tried))
+                        yield event
+            except DeadlinePassed:
+                # The caller's haste says little of the provider; its silence is known by its own bound.
+                raise
+            except ProviderError as error:
+                gate.failed(error)
+                raise
+
+    def _note(self, call: Call, plan: Plan, prospect: Prospect, error: Refused | ProviderError) -> None:
+        """Remember a failure, and when this candidate may be asked again."""
+        now = anyio.current_time()
+        engine = prospect.candidate.name
+        call.tried.append(error.message if error.message.startswith(engine) else f"{engine}: {error.message}")
+        if isinstance(error, ProviderError):
+            prospect.failed(error, now)
+            if type(error) is Rejected and prospect.native_schema and call.request.output_schema is not None:
+                # It may be the schema it does not take: put into words, any server takes it.
+                prospect.native_schema, prospect.left, prospect.not_before = False, 1, now
+                return
+        elif isinstance(error, RateLimited):
+            prospect.not_before = now + error.retry_after_seconds
+        else:
+            prospect.left = 0
+        plan.note(error)
+
+    def _budgets(self, principal: str) -> list[Budget]:
+        found = []
+        for budget in self.config.budgets:
+            if budget.principal not in ("each", "all", principal):
+                continue
+            scope = EVERYBODY if budget.principal == "all" else principal
+            dollars = None if budget.usd is None else round(budget.usd * NANO)
+            found.append(Budget(scope, budget.per, dollars, budget.tokens))
+        return found
+
+
+def _over_all(call: Call, finished: Finished) -> Finished:
+    """Return the end of an answer with what the whole call took, the attempts in vain included."""
+    return replace(finished, usage=call.usage(), attempts=tuple(call.tried))
+
+
+def _json_answer(accepted: AcceptedJson, finished: Finished, calls: list[ToolCall] | tuple[()]) -> ModelAnswer:
+    text = json.dumps(accepted.data, ensure_ascii=False)
+    return ModelAnswer(text, finished, tuple(calls), accepted.data, accepted.repairs)
+
+
+async def _replayed(answer: ModelAnswer) -> AsyncGenerator[ModelEvent, None]:
+    if answer.text:
+        yield TextDelta(answer.text)
+    for call in answer.tool_calls:
+        yield ToolCallRequested(call)
+    yield answer.finished

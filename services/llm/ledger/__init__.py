@@ -1,0 +1,1 @@
+"""Who spent what on models, and what may still be spent."""

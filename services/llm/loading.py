@@ -1,0 +1,103 @@
+"""Reads `providers.yaml` and says exactly where it is wrong."""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from quantum_suite.core.errors import ConfigurationError
+from quantum_suite.services.llm.configuration import (
+    ModelsConfig,
+    ProviderOptions,
+    expand,
+    missing_targets,
+    variable_of,
+)
+from quantum_suite.services.workflows.composite.documents import Node, read_document
+from quantum_suite.services.workflows.composite.problems import InvalidDefinition
+
+HOW_TO_CONFIGURE = "Write a providers.yaml (docs/models.md shows one) and name it in QUANTUM_MODELS."
+_MAX_KEY_BYTES = 16 * 1024
+_MOST_PROBLEMS = 5
+
+
+def load_models(path: Path) -> ModelsConfig:
+    """Return what the file says; raises ConfigurationError with the place of everything that is wrong (the first
+    few). Values are not shown: one may be a key in the wrong place."""
+    node = _read(path)
+    try:
+        config = ModelsConfig.model_validate(node.plain())
+    except ValidationError as error:
+        problems = error.errors(include_url=False, include_input=False, include_context=False)
+        raise _wrong(path, [(_at(node, one["loc"]), one["msg"]) for one in problems]) from None
+    missing = [
+        (_at(node, ("routes", route, number)), problem) for route, number, problem in missing_targets(config)
+    ]
+    if missing:
+        raise _wrong(path, missing)
+    return config
+
+
+def credentials(options: ProviderOptions, environ: Mapping[str, str] = os.environ) -> tuple[str, dict[str, str]]:
+    """Return a provider's key (empty: none is needed) and its further headers. Raises ConfigurationError saying
+    what is not set; the provider alone is the worse for it."""
+    try:
+        headers = {name: expand(value, environ) for name, value in options.headers.items()}
+    except KeyError as error:
+        raise ConfigurationError(f"The environment variable {error.args[0]} is not set.") from None
+    if options.api_key is not None:
+        variable = variable_of(options.api_key) or ""
+        key = environ.get(variable, "").strip()
+        if not key:
+            raise ConfigurationError(f"The environment variable {variable} is not set.")
+        return key, headers
+    if options.api_key_file is None:
+        return "", headers
+    file = Path(options.api_key_file).expanduser()
+    try:
+        with file.open("rb") as opened:
+            key = opened.read(_MAX_KEY_BYTES).decode().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"The key file {file} cannot be read: {error}.") from error
+    if not key or "\n" in key:
+        raise ConfigurationError(f"The key file {file} does not hold one line with a key.")
+    return key, headers
+
+
+def _read(path: Path) -> Node:
+    try:
+        return read_document(path.expanduser().read_bytes().decode("utf-8-sig"))
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be read: {error.strerror}.", HOW_TO_CONFIGURE) from error
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(f"{path}: byte {error.start} is not UTF-8.", "Save it as UTF-8.") from error
+    except InvalidDefinition as error:
+        raise ConfigurationError(f"{path}: {error.problems[0]}") from error
+
+
+def _at(node: Node, place: Sequence[int | str]) -> Node:
+    """Return the node a validation error speaks of, or the nearest around it."""
+    for number, part in enumerate(place):
+        if isinstance(node.value, dict) and part in node.value:
+            # Of what should not be there, the key is what is wrong.
+            node = node.value[part] if number + 1 < len(place) or not node.keys else _last(node, str(part))
+        elif isinstance(node.value, list) and isinstance(part, int) and 0 <= part < len(node.value):
+            node = node.value[part]
+    return node
+
+
+def _last(node: Node, part: str) -> Node:
+    inner: Node = node.value[part]
+    return Node(inner.value, inner.path, node.keys[part].line, node.keys[part].column, inner.keys)
+
+
+def _wrong(path: Path, problems: list[tuple[Node, str]]) -> ConfigurationError:
+    told = [
+        f"{path}: line {node.line}, column {node.column}: {node.path + ': ' if node.path else ''}"
+        f"{message.removeprefix('Value error, ')}."
+        for node, message in problems[:_MOST_PROBLEMS]
+    ]
+    if len(problems) > _MOST_PROBLEMS:
+        told.append(f"There are {len(problems) - _MOST_PROBLEMS} more.")
+    return ConfigurationError("\n".join(told))

@@ -1,0 +1,127 @@
+"""Opens the gateway from its configuration file."""
+
+import os
+import ssl
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx2
+
+from quantum_suite.core.errors import ConfigurationError
+from quantum_suite.services.cache.interface import Cache
+from quantum_suite.services.events.interface import EventStore
+from quantum_suite.services.limits.interface import RateLimiter
+from quantum_suite.services.limits.memory import MemoryRateLimiter
+from quantum_suite.services.llm.answer_cache import AnswerCache
+from quantum_suite.services.llm.configuration import ProviderOptions
+from quantum_suite.services.llm.gateway import ModelGateway
+from quantum_suite.services.llm.interface import Provider
+from quantum_suite.services.llm.ledger.interface import Ledger
+from quantum_suite.services.llm.loading import credentials, load_models
+from quantum_suite.services.llm.prices import PriceList
+from quantum_suite.services.llm.provider_gate import ProviderGate
+from quantum_suite.services.llm.providers.anthropic_messages import AnthropicMessagesProvider
+from quantum_suite.services.llm.providers.http import Endpoint, ModelServer
+from quantum_suite.services.llm.providers.openai_compatible import OpenAICompatibleProvider, Tokenizer
+from quantum_suite.services.llm.unconfigured import UnconfiguredGateway
+
+AnyGateway = ModelGateway | UnconfiguredGateway
+
+_TOKENIZERS: Mapping[str, Tokenizer] = {"llama.cpp": "llama.cpp", "vllm": "vllm"}
+_ANTHROPIC_VERSION = "2023-06-01"
+
+
+@asynccontextmanager
+async def open_gateway(
+    config_path: Path | None,
+    *,
+    ledger: Ledger,
+    cache: Cache | None = None,
+    events: EventStore | None = None,
+    limiter: RateLimiter | None = None,
+    environ: Mapping[str, str] = os.environ,
+) -> AsyncIterator[AnyGateway]:
+    """Open the gateway; without a path one that says how to configure it.
+
+    A provider whose key is not there is unusable and says so; the others are used. Raises ConfigurationError for a
+    file that is wrong. The caller keeps `ledger`, `cache`, `events` and `limiter`, and closes them after.
+    """
+    if config_path is None:
+        yield UnconfiguredGateway()
+        return
+    config = load_models(config_path)
+    limits = limiter or MemoryRateLimiter()
+    providers: dict[str, Provider] = {}
+    gates: dict[str, ProviderGate] = {}
+    async with AsyncExitStack() as stack:
+        tls = _tls(config.providers)
+        for name, options in config.providers.items():
+            key, headers, problem = _credentials(options, environ)
+            client = await stack.enter_async_context(_client(options, tls))
+            providers[name] = _provider(name, options, client, key, headers)
+            gates[name] = ProviderGate(name, options, limits, problem=problem)
+        kept = AnswerCache(cache, config.answers_kept_seconds) if cache is not None else None
+        yield ModelGateway(config, providers, gates, ledger, cache=kept, events=events, prices=PriceList())
+
+
+def _credentials(options: ProviderOptions, environ: Mapping[str, str]) -> tuple[str, dict[str, str], str | None]:
+    """Return the key, further headers, and what is missing."""
+    try:
+        return *credentials(options, environ), None
+    except ConfigurationError as error:
+        return "", {}, error.message
+
+
+def _tls(providers: Mapping[str, ProviderOptions]) -> ssl.SSLContext | bool:
+    """Return one context for all: reading the certificates takes as long as everything else here."""
+    encrypted = any(
+        urlsplit(url).scheme == "https" for one in providers.values() for url in (one.url, one.proxy or "")
+    )
+    return ssl.create_default_context() if encrypted else False
+
+
+def _client(options: ProviderOptions, tls: ssl.SSLContext | bool) -> httpx2.AsyncClient:
+    client = httpx2.AsyncClient(
+        verify=tls,
+        follow_redirects=False,
+        # Neither proxies nor passwords from somewhere else: what is used is written in the file.
+        trust_env=False,
+        proxy=options.proxy,
+        limits=httpx2.Limits(max_connections=options.concurrency, max_keepalive_connections=options.concurrency),
+    )
+    client.headers["user-agent"] = "quantum-suite"
+    return client
+
+
+def _provider(
+    name: str, options: ProviderOptions, client: httpx2.AsyncClient, key: str, headers: Mapping[str, str]
+) -> Provider:
+    endpoint = Endpoint(
+        name,
+        options.url,
+        {**_key_headers(options, key), **headers},
+        {"api-version": options.api_version} if options.kind == "azure" and options.api_version else {},
+        options.connect_seconds,
+        options.silence_seconds,
+        options.body,
+    )
+    server = ModelServer(endpoint, client)
+    if options.kind == "anthropic":
+        return AnthropicMessagesProvider(server)
+    return OpenAICompatibleProvider(
+        server,
+        deployments=options.kind == "azure",
+        max_tokens_field="max_completion_tokens" if options.kind in ("openai", "azure") else "max_tokens",
+        tokenizer=_TOKENIZERS.get(options.kind),
+    )
+
+
+def _key_headers(options: ProviderOptions, key: str) -> dict[str, str]:
+    if options.kind == "anthropic":
+        version = {"anthropic-version": options.api_version or _ANTHROPIC_VERSION}
+        return {**version, "x-api-key": key} if key else version
+    if not key:
+        return {}
+    return {"api-key": key} if options.kind == "azure" else {"authorization": f"Bearer {key}"}

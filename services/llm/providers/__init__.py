@@ -1,0 +1,1 @@
+"""The wires models are reached by; one adapter a protocol."""
