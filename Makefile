@@ -56,10 +56,10 @@ docs: setup-test ## bring the help shown in the manual up to date
 
 lock: ## resolve dependencies anew, with hashes
 	@[ -x .cache/lock/bin/uv ] || { python3 -m venv .cache/lock && .cache/lock/bin/pip install -q uv==$(UV_VERSION); }
-	.cache/lock/bin/uv pip compile pyproject.toml --extra trivy --group build \
-	    --universal --python-version 3.11 --generate-hashes --no-header --no-annotate $(LOCK_OPTIONS) -q -o requirements.lock
-	.cache/lock/bin/uv pip compile pyproject.toml --extra trivy --extra otel --extra nats --extra valkey --extra analytics --extra keyring --group build --group test --group lint -c requirements.lock \
-	    --universal --python-version 3.11 --generate-hashes --no-header --no-annotate $(LOCK_OPTIONS) -q -o requirements-test.lock
+	.cache/lock/bin/uv pip compile pyproject.toml --extra trivy --extra knowledge --extra llm --extra types --group build \
+	    --universal --no-strip-extras --python-version 3.11 --generate-hashes --no-header --no-annotate $(LOCK_OPTIONS) -q -o requirements.lock
+	.cache/lock/bin/uv pip compile pyproject.toml --extra trivy --extra knowledge --extra llm --extra types --extra otel --extra nats --extra valkey --extra analytics --extra keyring --group build --group test --group lint -c requirements.lock \
+	    --universal --no-strip-extras --python-version 3.11 --generate-hashes --no-header --no-annotate $(LOCK_OPTIONS) -q -o requirements-test.lock
 	@! grep -nE '://|index-url|find-links' requirements.lock requirements-test.lock
 
 clean: ## remove everything that was made here

@@ -40,7 +40,8 @@ def main() -> int:
             return 0
         say(f"installing {LOCKS[kind]} into .venv; the first time this takes a minute or two ...")
         pip = make_venv()
-        run([*pip, "install", "-q", "--require-hashes", "-r", str(ROOT / LOCKS[kind])])
+        # A lock is whole: pip need not look for more, and must not for what was left out of it on purpose.
+        run([*pip, "install", "-q", "--no-deps", "--require-hashes", "-r", str(ROOT / LOCKS[kind])])
         run([*pip, "install", "-q", "--no-deps", "--no-build-isolation", "--editable", str(ROOT)])
         for included in INCLUDES[kind]:
             stamp(included).write_text(fingerprint(included), encoding="utf-8")

@@ -1,7 +1,7 @@
 """A reverse proxy that breaks what passes through it, in front of a real server.
 
-For what a real server cannot be made to show at will: 429 with Retry-After, 500, a stream cut at a byte, garbage in
-the middle. Each request takes the next fault of a list; without one it passes through as it is.
+For what a real server cannot be made to show at will: 429 with Retry-After, 500, a stream cut at a byte, garbage
+in the middle. Each request takes the next fault of a list; without one it passes through as it is.
 """
 
 import asyncio
