@@ -1,0 +1,1 @@
+"""Prompt templates: versioned data with declared variables, filled in without surprises."""
