@@ -8,7 +8,7 @@ when the scan reports that CWE in it, whatever the severity. The score of a cate
 its false-positive rate (0 is guessing, 1 is perfect), and the benchmark's own overall figure is their mean. Rules
 and their CWEs were written down before the first measurement and are not tuned on it.
 
-`--write` renews `tools/qsecure/rules/accuracy.json`, which explain_finding shows beside its verdicts.
+`--write` renews `services/code_scanning/rules/accuracy.json`, which explain_finding shows beside its verdicts.
 With `--json` the last line is `{"figures": {...}}`.
 """
 
@@ -28,13 +28,13 @@ from quantum_suite.core.principals import LOCAL
 from quantum_suite.core.scan_events import SCAN_EVENTS
 from quantum_suite.core.scans import SCANNERS, ScanRecord, ScanRequest
 from quantum_suite.services.capacity.memory import MemoryCapacity
+from quantum_suite.services.code_scanning.ruff_security import RuffSecurityEngine
+from quantum_suite.services.code_scanning.rule_book import RuleBook
+from quantum_suite.services.code_scanning.trivy import TrivyEngine
 from quantum_suite.services.events.memory import MemoryEventStore
 from quantum_suite.services.events.registry import EventRegistry
 from quantum_suite.services.scans.interface import FindingQuery
 from quantum_suite.services.scans.memory import MemoryScanStore
-from quantum_suite.tools.qsecure.engines.ruff_security import RuffSecurityEngine
-from quantum_suite.tools.qsecure.engines.trivy import TrivyEngine
-from quantum_suite.tools.qsecure.look_up_rules import RuleBook
 from quantum_suite.tools.qsecure.scan_repository import RepositoryScanner
 
 ACCURACY = Path(__file__).resolve().parent.parent / "tools" / "qsecure" / "rules" / "accuracy.json"

@@ -7,11 +7,11 @@ from quantum_suite.servers.qsecure.personal_lists import add_completions
 from quantum_suite.servers.qsecure.prompts import add_prompts
 from quantum_suite.servers.qsecure.scan_resources import add_resources
 from quantum_suite.servers.qsecure.scan_tools import add_tools
+from quantum_suite.services.code_scanning.interface import Engine
+from quantum_suite.services.code_scanning.ruff_security import RuffSecurityEngine
+from quantum_suite.services.code_scanning.rule_book import RuleBook
+from quantum_suite.services.code_scanning.trivy import TrivyEngine
 from quantum_suite.services.scans.sqlite import SqliteScanStore
-from quantum_suite.tools.qsecure.engines.interface import Engine
-from quantum_suite.tools.qsecure.engines.ruff_security import RuffSecurityEngine
-from quantum_suite.tools.qsecure.engines.trivy import TrivyEngine
-from quantum_suite.tools.qsecure.look_up_rules import RuleBook
 from quantum_suite.tools.qsecure.scan_repository import RepositoryScanner
 
 _INSTRUCTIONS = (

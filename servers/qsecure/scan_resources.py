@@ -15,9 +15,9 @@ from quantum_suite.resources.qsecure.paging import MARKDOWN_PAGE, SARIF_PAGE, pa
 from quantum_suite.resources.qsecure.sarif import sarif_log
 from quantum_suite.resources.qsecure.summary import scan_json, scans_json
 from quantum_suite.servers.callers import principal_of, resource_errors
+from quantum_suite.services.code_scanning.rule_book import RuleBook
 from quantum_suite.services.scans.interface import MAX_PAGE, FindingQuery, ScanStore
 from quantum_suite.tools.qsecure.explain_finding import explain_finding
-from quantum_suite.tools.qsecure.look_up_rules import RuleBook
 from quantum_suite.tools.qsecure.open_scan import list_scans, open_scan
 
 SCAN_TEMPLATES = (

@@ -19,11 +19,11 @@ from quantum_suite.servers.qsecure.answers import (
     findings_answer,
     scan_answer,
 )
+from quantum_suite.services.code_scanning.rule_book import RuleBook
 from quantum_suite.services.scans.interface import FindingQuery
 from quantum_suite.services.workspaces import Workspaces
 from quantum_suite.tools.qsecure.explain_finding import Explanation, explain_finding
 from quantum_suite.tools.qsecure.list_findings import FindingList, list_findings
-from quantum_suite.tools.qsecure.look_up_rules import RuleBook
 from quantum_suite.tools.qsecure.scan_repository import RepositoryScanner
 
 # A scan is the suite's own record; nothing the caller owns changes, so all three only read.

@@ -126,7 +126,7 @@ def test_every_page_can_be_found_from_the_index(page: Path) -> None:
     ],
 )
 def test_the_readme_quotes_the_accuracy_that_was_measured(category: str, cwe: int) -> None:
-    measured = json.loads((ROOT / "tools/qsecure/rules/accuracy.json").read_text(encoding="utf-8"))
+    measured = json.loads((ROOT / "services/code_scanning/rules/accuracy.json").read_text(encoding="utf-8"))
     (row,) = [row for row in measured["results"] if row["cwe"] == cwe]
     found = row["true_positives"] / (row["true_positives"] + row["false_negatives"])
     false = row["false_positives"] / (row["false_positives"] + row["true_negatives"])

@@ -21,11 +21,11 @@ from quantum_suite.core.principals import LOCAL
 from quantum_suite.core.scans import SCANNERS, ScanRequest
 from quantum_suite.servers.qsecure import build
 from quantum_suite.services.capacity.memory import MemoryCapacity
+from quantum_suite.services.code_scanning.ruff_security import RuffSecurityEngine
+from quantum_suite.services.code_scanning.rule_book import RuleBook
+from quantum_suite.services.code_scanning.trivy import TrivyEngine
 from quantum_suite.services.scans.interface import FindingQuery
 from quantum_suite.services.scans.sqlite import SqliteScanStore
-from quantum_suite.tools.qsecure.engines.ruff_security import RuffSecurityEngine
-from quantum_suite.tools.qsecure.engines.trivy import TrivyEngine
-from quantum_suite.tools.qsecure.look_up_rules import RuleBook
 from quantum_suite.tools.qsecure.scan_repository import RepositoryScanner
 from quantum_suite.tools.qsecure.select_files import ScanLimits
 

@@ -7,8 +7,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from quantum_suite.core.errors import CallerError, NotFound
 from quantum_suite.core.findings import Finding
 from quantum_suite.core.principals import Principal
+from quantum_suite.services.code_scanning.rule_book import Accuracy, RuleBook
 from quantum_suite.services.scans.interface import FindingQuery, ScanStore, sees_all
-from quantum_suite.tools.qsecure.look_up_rules import Accuracy, RuleBook
 from quantum_suite.tools.qsecure.open_scan import open_scan, scan_id_of
 
 _FINGERPRINT = re.compile(r"[0-9a-f]{32}")

@@ -8,9 +8,14 @@ from pathlib import PurePosixPath
 
 from quantum_suite.core.findings import Finding, Location, Region
 from quantum_suite.core.masking import MASK
-from quantum_suite.tools.qsecure.engines.interface import RawFinding, StagedFile
+from quantum_suite.services.code_scanning.interface import RawFinding, StagedFile
+from quantum_suite.services.code_scanning.mask_snippets import (
+    announces_secret,
+    hidden_value,
+    mask_line,
+    mask_prose,
+)
 from quantum_suite.tools.qsecure.fingerprint_findings import Fingerprinter
-from quantum_suite.tools.qsecure.mask_snippets import announces_secret, hidden_value, mask_line, mask_prose
 from quantum_suite.tools.qsecure.stage_files import StagedPart
 
 _SNIPPET_LINES = 5

@@ -21,15 +21,15 @@ import anyio.to_thread
 
 from quantum_suite.core.errors import EngineError, EngineMissing
 from quantum_suite.core.scans import SCANNERS, Scanner
-from quantum_suite.services.scans.interface import UnassessedFile
-from quantum_suite.tools.qsecure.engines.interface import (
+from quantum_suite.services.code_scanning.interface import (
     Engine,
     EngineReport,
     EngineRequest,
     RawFinding,
     StagedFile,
 )
-from quantum_suite.tools.qsecure.mask_snippets import mask_prose
+from quantum_suite.services.code_scanning.mask_snippets import mask_prose
+from quantum_suite.services.scans.interface import UnassessedFile
 
 SCANNER_NAMES: dict[Scanner, str] = {
     "secrets": "Credentials in files",

@@ -21,6 +21,7 @@ from quantum_suite.core.principals import Principal
 from quantum_suite.core.scan_events import ScanCompleted, ScanResumed, ScanStarted, scan_stream
 from quantum_suite.core.scans import SCANNERS, EngineRun, NotAssessed, ScanRecord, ScanRequest
 from quantum_suite.services.capacity.interface import Capacity
+from quantum_suite.services.code_scanning.interface import Engine, EngineReport, EngineRequest
 from quantum_suite.services.events.interface import ANY_VERSION, EventStore
 from quantum_suite.services.scans.interface import (
     AssessedFile,
@@ -30,7 +31,6 @@ from quantum_suite.services.scans.interface import (
     may_see,
     scan_not_found,
 )
-from quantum_suite.tools.qsecure.engines.interface import Engine, EngineReport, EngineRequest
 from quantum_suite.tools.qsecure.merge_findings import merge_findings
 from quantum_suite.tools.qsecure.partition_files import files_to_do, partition_files
 from quantum_suite.tools.qsecure.run_engine import SCANNER_NAMES, ExtraRuns, run_engine

@@ -18,8 +18,8 @@ from pathlib import Path, PurePosixPath
 
 import anyio.from_thread
 
+from quantum_suite.services.code_scanning.interface import StagedFile
 from quantum_suite.services.scans.interface import UnassessedFile
-from quantum_suite.tools.qsecure.engines.interface import StagedFile
 from quantum_suite.tools.qsecure.select_files import ScanLimits, SelectedFile
 
 _PYTHON_SUFFIXES = (".py", ".pyi", ".pyw")

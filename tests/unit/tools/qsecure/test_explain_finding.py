@@ -8,10 +8,10 @@ from quantum_suite.core.errors import CallerError, NotFound
 from quantum_suite.core.findings import Confidence, Finding, Location, Severity
 from quantum_suite.core.principals import LOCAL, Principal
 from quantum_suite.core.scans import ScanRecord, ScanRequest
+from quantum_suite.services.code_scanning.rule_book import RuleBook
 from quantum_suite.services.scans.interface import ScanPart
 from quantum_suite.services.scans.memory import MemoryScanStore
 from quantum_suite.tools.qsecure.explain_finding import explain_finding
-from quantum_suite.tools.qsecure.look_up_rules import RuleBook
 
 pytestmark = pytest.mark.anyio
 

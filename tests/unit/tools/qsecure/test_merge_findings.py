@@ -7,7 +7,7 @@ import pytest
 from planted.repositories import fake_aws_key, fake_private_key
 
 from quantum_suite.core.findings import Confidence, Finding, Region, Severity
-from quantum_suite.tools.qsecure.engines.interface import RawFinding, StagedFile
+from quantum_suite.services.code_scanning.interface import RawFinding, StagedFile
 from quantum_suite.tools.qsecure.merge_findings import merge_findings
 from quantum_suite.tools.qsecure.stage_files import StagedPart
 

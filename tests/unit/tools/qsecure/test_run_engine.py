@@ -9,11 +9,11 @@ import pytest
 from quantum_suite.core.errors import EngineError, EngineMissing
 from quantum_suite.core.findings import Confidence, Region, Severity
 from quantum_suite.core.scans import Scanner
-from quantum_suite.tools.qsecure.engines.interface import EngineReport, EngineRequest, RawFinding, StagedFile
-from quantum_suite.tools.qsecure.engines.locate_program import locate_program
-from quantum_suite.tools.qsecure.engines.memory import MemoryEngine
-from quantum_suite.tools.qsecure.engines.trivy import DISTRIBUTION, TrivyEngine
-from quantum_suite.tools.qsecure.look_up_rules import RuleBook
+from quantum_suite.services.code_scanning.interface import EngineReport, EngineRequest, RawFinding, StagedFile
+from quantum_suite.services.code_scanning.locate_program import locate_program
+from quantum_suite.services.code_scanning.memory import MemoryEngine
+from quantum_suite.services.code_scanning.rule_book import RuleBook
+from quantum_suite.services.code_scanning.trivy import DISTRIBUTION, TrivyEngine
 from quantum_suite.tools.qsecure.run_engine import ExtraRuns, halve_files, run_engine
 
 pytestmark = pytest.mark.anyio
@@ -179,7 +179,7 @@ async def test_a_file_trivy_dies_of_costs_only_itself(tmp_path: Path, monkeypatc
     script.write_text(f'#!/bin/sh\n[ -e poison.tf ] && {{ echo dead >&2; exit 2; }}\nexec "{real.path}" "$@"\n')
     script.chmod(script.stat().st_mode | stat.S_IXUSR)
     wrapped = type(real)(script, real.distribution_version)
-    monkeypatch.setattr("quantum_suite.tools.qsecure.engines.trivy.locate_program", lambda *_: wrapped)
+    monkeypatch.setattr("quantum_suite.services.code_scanning.trivy.locate_program", lambda *_: wrapped)
     request = a_request(tmp_path, "poison.tf", "good.tf", text='resource "aws_s3_bucket" "b" {}\n')
     report = await run_engine(TrivyEngine(RuleBook(), tmp_path / "cache"), request, ExtraRuns(100, 100))
     assert {finding.staged for finding in report.findings} == {"good.tf"}

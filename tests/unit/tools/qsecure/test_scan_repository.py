@@ -13,10 +13,10 @@ from quantum_suite.core.findings import Confidence, Region, Severity
 from quantum_suite.core.principals import LOCAL, Principal, Role
 from quantum_suite.core.scans import SCANNERS, Scanner, ScanRecord, ScanRequest
 from quantum_suite.services.capacity.memory import MemoryCapacity
+from quantum_suite.services.code_scanning.interface import Engine, EngineReport, EngineRequest, RawFinding
+from quantum_suite.services.code_scanning.memory import MemoryEngine
 from quantum_suite.services.scans.interface import FindingQuery
 from quantum_suite.services.scans.memory import MemoryScanStore
-from quantum_suite.tools.qsecure.engines.interface import Engine, EngineReport, EngineRequest, RawFinding
-from quantum_suite.tools.qsecure.engines.memory import MemoryEngine
 from quantum_suite.tools.qsecure.list_findings import list_findings
 from quantum_suite.tools.qsecure.open_scan import list_scans, open_scan, scan_id_of
 from quantum_suite.tools.qsecure.scan_repository import RepositoryScanner

@@ -8,11 +8,11 @@ from planted.repositories import fake_github_token, fake_private_key
 from quantum_suite.core.errors import EngineError, EngineMissing
 from quantum_suite.core.findings import Confidence, Severity
 from quantum_suite.core.scans import Scanner
-from quantum_suite.tools.qsecure.engines import trivy
-from quantum_suite.tools.qsecure.engines.interface import EngineReport, EngineRequest, StagedFile
-from quantum_suite.tools.qsecure.engines.locate_program import Program, embedded_version, locate_program
-from quantum_suite.tools.qsecure.engines.trivy import DISTRIBUTION, TrivyEngine, refuse_version
-from quantum_suite.tools.qsecure.look_up_rules import RuleBook
+from quantum_suite.services.code_scanning import trivy
+from quantum_suite.services.code_scanning.interface import EngineReport, EngineRequest, StagedFile
+from quantum_suite.services.code_scanning.locate_program import Program, embedded_version, locate_program
+from quantum_suite.services.code_scanning.rule_book import RuleBook
+from quantum_suite.services.code_scanning.trivy import DISTRIBUTION, TrivyEngine, refuse_version
 
 pytestmark = pytest.mark.anyio
 

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 
 from quantum_suite.core.engines import EngineStatus
 from quantum_suite.core.scans import Scanner
-from quantum_suite.tools.qsecure.engines.interface import EngineReport, EngineRequest, StagedFile
+from quantum_suite.services.code_scanning.interface import EngineReport, EngineRequest, StagedFile
 
 
 async def _nothing(request: EngineRequest) -> EngineReport:

@@ -3,7 +3,7 @@
 import pytest
 from planted.repositories import fake_aws_key, fake_github_token
 
-from quantum_suite.tools.qsecure.mask_snippets import hidden_value, mask_line, mask_prose
+from quantum_suite.services.code_scanning.mask_snippets import hidden_value, mask_line, mask_prose
 
 WORD = "hunter" + "2hunter"
 

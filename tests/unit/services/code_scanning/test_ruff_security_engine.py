@@ -6,11 +6,11 @@ import pytest
 
 from quantum_suite.core.errors import EngineError, EngineMissing
 from quantum_suite.core.findings import Confidence, Severity
-from quantum_suite.tools.qsecure.engines import ruff_security
-from quantum_suite.tools.qsecure.engines.interface import EngineReport, EngineRequest, RawFinding, StagedFile
-from quantum_suite.tools.qsecure.engines.locate_program import Program
-from quantum_suite.tools.qsecure.engines.ruff_security import RuffSecurityEngine
-from quantum_suite.tools.qsecure.look_up_rules import RuleBook
+from quantum_suite.services.code_scanning import ruff_security
+from quantum_suite.services.code_scanning.interface import EngineReport, EngineRequest, RawFinding, StagedFile
+from quantum_suite.services.code_scanning.locate_program import Program
+from quantum_suite.services.code_scanning.ruff_security import RuffSecurityEngine
+from quantum_suite.services.code_scanning.rule_book import RuleBook
 
 pytestmark = pytest.mark.anyio
 

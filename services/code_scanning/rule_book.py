@@ -95,6 +95,6 @@ class RuleBook:
 
 
 def _read(name: str) -> dict[str, Any]:
-    text = files("quantum_suite.tools.qsecure").joinpath("rules", name).read_text("utf-8")
+    text = files("quantum_suite.services.code_scanning").joinpath("rules", name).read_text("utf-8")
     data: dict[str, Any] = json.loads(text)
     return data

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from quantum_suite.core.findings import Severity
-from quantum_suite.tools.qsecure.look_up_rules import Accuracy, RuleBook
+from quantum_suite.services.code_scanning.rule_book import Accuracy, RuleBook
 
 
 def ruff_rules() -> dict[str, str]:

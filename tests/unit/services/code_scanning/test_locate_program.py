@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from quantum_suite.tools.qsecure.engines.locate_program import embedded_version, locate_program
+from quantum_suite.services.code_scanning.locate_program import embedded_version, locate_program
 
 
 def test_a_program_on_path_has_no_distribution(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

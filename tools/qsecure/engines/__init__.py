@@ -1,1 +1,0 @@
-"""The scanners QSecure runs, each behind the same port."""
