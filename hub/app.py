@@ -44,6 +44,8 @@ from quantum_suite.servers.module import Services
 from quantum_suite.services.audit.jsonl import JsonlAuditLog
 from quantum_suite.services.capacity.files import FileCapacity
 from quantum_suite.services.capacity.places import places_for
+from quantum_suite.services.llm.interface import Gateway as Models
+from quantum_suite.services.llm.opening import open_models
 from quantum_suite.services.sagas.consumer import TIMER
 from quantum_suite.services.workflows.composite.composites import Composites
 from quantum_suite.services.workflows.composite.triggers import Rights
@@ -134,7 +136,16 @@ async def open_hub(  # noqa: PLR0915 - the one place where everything is put tog
         composites = plane.composites(calls, offers)
         orchestrator.know([handed_over.definition, TIMER, *composites.workflows()])
         plane.start_by_events(composites, orchestrator.open, _rights(owners))
-        services = _services(settings, plane, orchestrator, composites)
+        models = await stack.enter_async_context(
+            open_models(
+                settings.data_dir,
+                settings.models,
+                events=plane.stores.events,
+                cache=plane.volatile.cache,
+                limiter=plane.volatile.limiter,
+            )
+        )
+        services = _services(settings, plane, orchestrator, composites, models)
         mounts = Mounts(services, settings.limits, extra)
 
         def apply(config: Config) -> None:
@@ -182,7 +193,7 @@ async def _seal(settings: HubSettings, plane: DataPlane) -> StateSeal:
 
 
 def _services(
-    settings: HubSettings, plane: DataPlane, orchestrator: Orchestrator, composites: Composites
+    settings: HubSettings, plane: DataPlane, orchestrator: Orchestrator, composites: Composites, models: Models
 ) -> Services:
     return Services(
         data_dir=settings.data_dir,
@@ -194,6 +205,7 @@ def _services(
         composites=composites,
         projections=plane.projections,
         analytics=plane.analytics,
+        models=models,
     )
 
 

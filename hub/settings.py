@@ -86,6 +86,10 @@ class HubSettings(BaseModel):
     notifications: Path | None = Field(
         default=None, description="The file that says who is told of what; none is read when unset."
     )
+    models: Path | None = Field(
+        default=None,
+        description="The providers.yaml that says which models may be asked; the one in data_dir when unset.",
+    )
     otlp_endpoint: str | None = Field(default=None, description="OTLP/HTTP endpoint for traces; off when unset.")
     limits: Limits = Field(default_factory=Limits, description="Bounds on clients and upstreams.")
 

@@ -11,6 +11,7 @@ from quantum_suite.core.engines import EngineStatus
 from quantum_suite.services.analytics.interface import Analytics
 from quantum_suite.services.capacity.interface import Capacity
 from quantum_suite.services.events.interface import EventStore
+from quantum_suite.services.llm.interface import Gateway
 from quantum_suite.services.objects.interface import ObjectStore
 from quantum_suite.services.projections.runner import ProjectionRunner
 from quantum_suite.services.workflows.composite.composites import Composites
@@ -46,6 +47,8 @@ class Services:
     """What follows the events: how it is doing, and what it could not deal with."""
     analytics: Analytics | None = None
     """The events as tables; None where DuckDB is not installed."""
+    models: Gateway | None = None
+    """Where language models are asked. Where none is configured, asking is refused with how to configure one."""
 
 
 @dataclass(frozen=True, slots=True)

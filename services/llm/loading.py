@@ -17,7 +17,10 @@ from quantum_suite.services.llm.configuration import (
 from quantum_suite.services.workflows.composite.documents import Node, read_document
 from quantum_suite.services.workflows.composite.problems import InvalidDefinition
 
-HOW_TO_CONFIGURE = "Write a providers.yaml (docs/models.md shows one) and name it in QUANTUM_MODELS."
+HOW_TO_CONFIGURE = (
+    "Write a providers.yaml into the data directory, or name one in QUANTUM_MODELS, and start again: "
+    "docs/models.md shows one."
+)
 _MAX_KEY_BYTES = 16 * 1024
 _MOST_PROBLEMS = 5
 

@@ -11,6 +11,7 @@ import httpx2
 
 from quantum_suite.core.errors import ConfigurationError
 from quantum_suite.services.cache.interface import Cache
+from quantum_suite.services.cache.memory import MemoryCache
 from quantum_suite.services.events.interface import EventStore
 from quantum_suite.services.limits.interface import RateLimiter
 from quantum_suite.services.limits.memory import MemoryRateLimiter
@@ -19,6 +20,7 @@ from quantum_suite.services.llm.configuration import ProviderOptions
 from quantum_suite.services.llm.gateway import ModelGateway
 from quantum_suite.services.llm.interface import Provider
 from quantum_suite.services.llm.ledger.interface import Ledger
+from quantum_suite.services.llm.ledger.sqlite import SqliteLedger
 from quantum_suite.services.llm.loading import credentials, load_models
 from quantum_suite.services.llm.prices import PriceList
 from quantum_suite.services.llm.provider_gate import ProviderGate
@@ -29,8 +31,41 @@ from quantum_suite.services.llm.unconfigured import UnconfiguredGateway
 
 AnyGateway = ModelGateway | UnconfiguredGateway
 
+CONFIG_FILE = "providers.yaml"
+"""In the data directory; read where no setting names another."""
+LEDGER_FILE = "ledger.db"
+
 _TOKENIZERS: Mapping[str, Tokenizer] = {"llama.cpp": "llama.cpp", "vllm": "vllm"}
 _ANTHROPIC_VERSION = "2023-06-01"
+
+
+@asynccontextmanager
+async def open_models(
+    data_dir: Path,
+    config_path: Path | None,
+    *,
+    events: EventStore,
+    cache: Cache | None,
+    limiter: RateLimiter,
+    environ: Mapping[str, str] = os.environ,
+) -> AsyncIterator[AnyGateway]:
+    """Open the gateway of a data directory: what it spends is kept there, and `providers.yaml` is read from there
+    unless `config_path` names another. `cache` is None where every process keeps its own.
+
+    Raises ConfigurationError for a file that is wrong.
+    """
+    beside = data_dir / CONFIG_FILE
+    path = config_path or (beside if beside.exists() else None)
+    with SqliteLedger(data_dir / LEDGER_FILE) as ledger:
+        async with open_gateway(
+            path,
+            ledger=ledger,
+            cache=MemoryCache() if cache is None else cache,
+            events=events,
+            limiter=limiter,
+            environ=environ,
+        ) as gateway:
+            yield gateway
 
 
 @asynccontextmanager

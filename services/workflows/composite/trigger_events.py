@@ -23,7 +23,7 @@ class TriggerFailed(EventData):
 TRIGGER_EVENTS: tuple[type[EventData], ...] = (TriggerFailed,)
 """Every type, for the registry."""
 
-_STARTS_NOTHING = ("hub.", "events.", "saga.", "orchestrator.step.", "orchestrator.trigger.")
+_STARTS_NOTHING = ("hub.", "events.", "saga.", "llm.", "orchestrator.step.", "orchestrator.trigger.")
 """Events of the machinery: every run leaves many of them, so a run they started would go round in circles."""
 
 
