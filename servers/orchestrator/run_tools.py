@@ -1,4 +1,4 @@
-"""The tools for runs: start, status, list."""
+"""The tools for runs: start, run to the end, status, list."""
 
 from typing import Annotated, Any, Literal
 
@@ -70,6 +70,27 @@ def add_run_tools(server: MCPServer[Any], runs: Runs, composites: Composites) ->
             run = await runs.start(workflow, inputs or {}, principal, version=version, key=key, cause=run_of(ctx))
             await ctx.notify_resource_updated(LATEST_RUNS)
             return run_answer(await runs.wait(run.id, principal, wait_seconds), principal)
+
+    @server.tool(
+        title="Run a workflow to its end",
+        description="Start a workflow and stay with it: returns when it has ended, or when it asks a person "
+        "something. For clients that take tasks the answer is a task, which survives restarts. The run goes on "
+        "when the call is cancelled; control_workflow cancels it.",
+        annotations=_STARTS,
+        meta={IDEMPOTENCY_KEY: True, "quantum/longRunning": True},
+    )
+    async def run_workflow(
+        workflow: Annotated[str, Field(description="Name of a definition, e.g. secure_change.", max_length=100)],
+        ctx: Context[Any, Any],
+        inputs: Annotated[dict[str, Any] | None, Field(description="What it is given, by name.")] = None,
+        version: Annotated[int | None, Field(description="This version; the newest when left out.", ge=1)] = None,
+    ) -> Annotated[CallToolResult, RunAnswer]:
+        principal = principal_of(ctx)
+        with tool_errors():
+            key = idempotency_key(ctx)
+            run = await runs.start(workflow, inputs or {}, principal, version=version, key=key, cause=run_of(ctx))
+            await ctx.notify_resource_updated(LATEST_RUNS)
+            return run_answer(await runs.followed(run.id, principal, ctx.report_progress), principal)
 
     @server.tool(
         title="Status of a run",

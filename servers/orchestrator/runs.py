@@ -14,6 +14,7 @@ from quantum_suite.services.workflows.composite.composites import Composites, St
 from quantum_suite.services.workflows.composite.matching import origin_of
 from quantum_suite.services.workflows.interface import (
     APPROVAL_STATUS,
+    FINAL,
     Json,
     Owner,
     Run,
@@ -29,6 +30,10 @@ Action = Literal["cancel", "pause", "resume", "fork"]
 HUBS_OWN = "hub."
 """How workflows of the hub itself are named: their runs are shown by other means (MCP tasks)."""
 
+Progress = Callable[[float, float | None, str | None], Awaitable[None]]
+
+_LOOK_SECONDS = 1.0
+"""How often a run that is followed is looked at; its end is told at once."""
 _SCANNED = 500
 """Runs looked through for those that wait for one's approval."""
 
@@ -114,6 +119,19 @@ class Runs:
         """Return a run when it is final, or as it stands after some seconds."""
         run = await self.get(run_id, principal)
         return await (await self._open()).wait(run_id, seconds) if seconds else run
+
+    async def followed(self, run_id: str, principal: Principal, progress: Progress) -> Run:
+        """Return a run when it is final, or asks people something; tells how many steps are done meanwhile."""
+        workflows = await self._open()
+        told = -1
+        while True:
+            run = await self.wait(run_id, principal, _LOOK_SECONDS)
+            if run.state in FINAL or run.status.get(APPROVAL_STATUS):
+                return run
+            done = sum(step.state == "completed" for step in await workflows.steps(run_id))
+            if done > told:
+                told = done
+                await progress(done, None, f"{done} steps done" if done != 1 else "1 step done")
 
     async def find(
         self, principal: Principal, *, state: RunState | None, limit: int, cursor: str | None

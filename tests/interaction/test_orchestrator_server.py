@@ -271,6 +271,35 @@ async def test_a_start_under_one_idempotency_key_starts_one_run(tmp_path: Path) 
         assert len(runs) == 1
 
 
+async def test_a_run_is_followed_to_its_end_and_its_steps_are_told(tmp_path: Path) -> None:
+    told: list[str | None] = []
+
+    async def progress(done: float, total: float | None, message: str | None) -> None:
+        told.append(message)
+
+    async with house(tmp_path) as home, home.client() as client:
+        text = "name: steady\nsteps:\n  - {id: look, call: qsecure_scan_repository, with: {path: a}}\n" + (
+            "  - {sleep: 1.5}\noutput: ${{ steps.look.result.root }}"
+        )
+        await call(client, "define_workflow", definition=text)
+        result = await client.call_tool(
+            "orchestrator_run_workflow", {"workflow": "steady"}, progress_callback=progress
+        )
+        ended = result.structured_content
+        assert ended is not None
+        assert (ended["state"], ended["result"]) == ("completed", "a")
+        assert {"1 step done", "2 steps done"} & set(told)
+
+
+async def test_a_run_that_is_followed_comes_back_when_it_asks_somebody(tmp_path: Path) -> None:
+    async with house(tmp_path) as home, home.client() as client:
+        asked = await call(client, "run_workflow", workflow="secure_change", inputs={"path": "/repos/change"})
+        assert (asked["state"], asked["asks"]["question"]) == ("waiting", QUESTION)
+        assert await refused(client, "run_workflow", workflow="secure_chang") == (
+            "workflow: There is no workflow 'secure_chang'. Did you mean 'secure_change'?"
+        )
+
+
 async def test_a_run_is_paused_resumed_forked_and_cancelled(tmp_path: Path) -> None:
     async with house(tmp_path) as home, home.client() as client:
         text = "name: two\nsteps:\n  - {id: look, call: qsecure_scan_repository, with: {path: a}}\n" + (

@@ -113,6 +113,28 @@ async def test_a_servers_task_is_followed_across_a_kill_and_never_made_twice(tmp
     assert made == "2"
 
 
+async def test_a_run_that_a_task_follows_is_the_same_after_a_kill(tmp_path):
+    text = "name: steady\nsteps:\n  - {sleep: 2}\noutput: ${{ run.id }}"
+    async with a_hub(tmp_path, {}, "orchestrator_run_workflow") as hub:
+        await hub.client.call("orchestrator_define_workflow", {"definition": text})
+        followed = await hub.client.begin("orchestrator_run_workflow", workflow="steady")
+        with anyio.fail_after(PATIENCE_SECONDS):
+            while not (before := await _runs(hub.client)):
+                await anyio.sleep(0.02)
+        await hub.kill()
+    async with a_hub(tmp_path, {}, "orchestrator_run_workflow") as hub:
+        done = await hub.client.until(followed)
+        after = await _runs(hub.client)
+
+    answer = done["result"]["structuredContent"]
+    assert (answer["state"], [answer["run"]], [answer["result"]]) == ("completed", before, after)
+
+
+async def _runs(client: ModernClient) -> list[str]:
+    listed = await client.call("orchestrator_list_workflows", {"what": "runs"})
+    return [run["run"] for run in listed["structuredContent"]["runs"]]
+
+
 def _named(name: str) -> dict[str, object]:
     return {"action": "accept", "content": {"name": name}}
 
