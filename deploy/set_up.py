@@ -33,6 +33,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("kind", choices=LOCKS)
     kind = parser.parse_args().kind
+    if kind == "test" and shutil.which("bwrap") is None:
+        install_bubblewrap()
     if installed(kind):
         return 0
     with alone():
@@ -120,12 +122,28 @@ def install_venv_package() -> None:
     """Have apt bring what makes virtual environments, or say what is to be done."""
     package = "python3-venv"
     if shutil.which("apt-get"):
-        sudo = [] if os.geteuid() == 0 else ["sudo", "-n"]
         say(f"this Python cannot make virtual environments; installing {package} with apt ...")
-        subprocess.run([*sudo, "apt-get", "update", "-qq"], check=False)
-        subprocess.run([*sudo, "apt-get", "install", "-y", "-qq", package], check=False)
+        apt_install(package)
     if not has("ensurepip"):
         sys.exit(f"Error: {sys.executable} can make no virtual environment. Install {package}, then try again.")
+
+
+def install_bubblewrap() -> None:
+    """Have apt bring the sandbox that foreign code runs in; without it the tests of that sandbox alone stay out."""
+    if not sys.platform.startswith("linux"):
+        return
+    if shutil.which("apt-get"):
+        say("installing bubblewrap with apt, for the sandbox's tests ...")
+        apt_install("bubblewrap")
+    if shutil.which("bwrap") is None:
+        say("bubblewrap is not here: what tests it is left out. Install it with your system's package manager.")
+
+
+def apt_install(package: str) -> None:
+    """Install a Debian package; whoever needs it looks whether it came."""
+    sudo = [] if os.geteuid() == 0 else ["sudo", "-n"]
+    subprocess.run([*sudo, "apt-get", "update", "-qq"], check=False)
+    subprocess.run([*sudo, "apt-get", "install", "-y", "-qq", package], check=False, stdout=subprocess.DEVNULL)
 
 
 def run(command: Sequence[str]) -> None:
