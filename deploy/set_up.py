@@ -129,7 +129,7 @@ def install_venv_package() -> None:
 
 
 def install_bubblewrap() -> None:
-    """Have apt bring the sandbox that foreign code runs in; without it the tests of that sandbox alone stay out."""
+    """Have apt bring the sandbox for foreign code; without it the tests of that sandbox alone stay out."""
     if not sys.platform.startswith("linux"):
         return
     if shutil.which("apt-get"):
