@@ -41,6 +41,8 @@ class OutboundRequest:
     body: bytes = field(default=b"", repr=False)
     idempotent: bool = False
     reach: Reach = "public"
+    max_body_bytes: int = _MAX_BODY_BYTES
+    """How much of the reply's body is wanted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,7 @@ class OutboundReply:
     status: int
     headers: Mapping[str, str]
     body: bytes
-    """Its beginning, up to 64 KiB."""
+    """Its beginning, up to what the request wanted."""
 
 
 class OutboundClient:
@@ -121,14 +123,14 @@ class OutboundClient:
         )
         reply = await self._client.send(outgoing, stream=True)
         try:
-            body = b""
+            body = bytearray()
             async for piece in reply.aiter_raw():
-                body += piece[: _MAX_BODY_BYTES - len(body)]
-                if len(body) == _MAX_BODY_BYTES:
+                body += piece[: request.max_body_bytes - len(body)]
+                if len(body) == request.max_body_bytes:
                     break
         finally:
             await reply.aclose()
-        return OutboundReply(reply.status_code, dict(reply.headers), body)
+        return OutboundReply(reply.status_code, dict(reply.headers), bytes(body))
 
 
 @asynccontextmanager
