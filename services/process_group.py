@@ -23,7 +23,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Self
+from typing import Protocol, Self
 
 import anyio
 
@@ -98,6 +98,14 @@ def minimal_environment(extra: Mapping[str, str] | None = None) -> dict[str, str
     environment.setdefault("PATH", os.defpath)
     environment.update(extra or {})
     return environment
+
+
+class TakesBytes(Protocol):
+    """Whatever a stream is fed into, piece by piece. It runs on the event loop and must be quick."""
+
+    def feed(self, data: bytes) -> None:
+        """Take the next piece."""
+        ...
 
 
 class Tail:
@@ -191,16 +199,21 @@ class ProcessGroup:
         cls,
         command: Sequence[str],
         on_stdout: Callable[[bytes], None],
-        stderr: Tail,
+        stderr: TakesBytes,
         *,
         cwd: str | Path | None,
         env: Mapping[str, str] | None,
         stdin: int,
         grace_seconds: float,
+        whole_env: bool = False,
+        pass_fds: Sequence[int] = (),
     ) -> Self:
+        """Start a command. `env` is added to `minimal_environment()`, or is all of it with `whole_env`; `pass_fds`
+        stay open in the child under their numbers, and are the caller's to close here."""
         if not command:
             raise ProcessNotStarted("The command is empty.", "Name a program to start.", program="")
-        popen = _spawn(command, stdin=stdin, cwd=cwd, env=minimal_environment(env))
+        environment = dict(env or {}) if whole_env else minimal_environment(env)
+        popen = _spawn(command, stdin=stdin, cwd=cwd, env=environment, pass_fds=pass_fds)
         process = cls(popen, Path(command[0]).name, grace_seconds)
         # What is started is owned from here on: connecting its pipes takes no time worth interrupting.
         with anyio.CancelScope(shield=True):
@@ -215,7 +228,7 @@ class ProcessGroup:
                 raise _not_started(command, cwd, error) from error
         return process
 
-    async def _connect(self, on_stdout: Callable[[bytes], None], stderr: Tail) -> None:
+    async def _connect(self, on_stdout: Callable[[bytes], None], stderr: TakesBytes) -> None:
         loop = asyncio.get_running_loop()
         self.stdout, _ = await loop.connect_read_pipe(
             lambda: _Output(on_stdout, self._stdout_ended), self.popen.stdout
@@ -293,7 +306,12 @@ class ProcessGroup:
 
 
 def _spawn(
-    command: Sequence[str], *, stdin: int, cwd: str | Path | None, env: Mapping[str, str]
+    command: Sequence[str],
+    *,
+    stdin: int,
+    cwd: str | Path | None,
+    env: Mapping[str, str],
+    pass_fds: Sequence[int] = (),
 ) -> "subprocess.Popen[bytes]":
     try:
         return subprocess.Popen(  # noqa: S603 - no shell; what is run is the caller's to decide
@@ -305,6 +323,7 @@ def _spawn(
             cwd=cwd,
             env=env,
             start_new_session=True,
+            pass_fds=pass_fds,
         )
     except (OSError, ValueError) as error:
         raise _not_started(command, cwd, error) from error

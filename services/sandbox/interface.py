@@ -17,7 +17,8 @@ class Limits:
     seconds: float = 120.0
     """Wall time."""
     memory_bytes: int = 2048 * MEBIBYTE
-    """Address space of each process."""
+    """What each process may ask for to write to (RLIMIT_DATA: not its address space, of which runtimes such as
+    node's and Go's reserve far more than they use), and may hold. All together may hold four times as much."""
     processes: int = 128
     """Processes and threads at once."""
     file_bytes: int = 512 * MEBIBYTE
@@ -44,7 +45,7 @@ class SandboxCommand:
     limits: Limits = field(default_factory=Limits)
 
 
-EndedBy = Literal["itself", "timeout", "memory", "disk", "output", "signal"]
+EndedBy = Literal["itself", "timeout", "memory", "processes", "disk", "output", "signal"]
 """`signal`: killed by one it did not get from us. `memory` and `disk` are told where the system lets us know."""
 
 

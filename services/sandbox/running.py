@@ -1,0 +1,170 @@
+"""Runs a command that somebody keeps apart, until it ends or has to be ended. Shared by all sandboxes."""
+
+import asyncio
+import subprocess
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import anyio
+
+from quantum_suite.core.errors import Unavailable
+from quantum_suite.services.process_group import ProcessGroup
+from quantum_suite.services.sandbox.disk_use import DiskUse
+from quantum_suite.services.sandbox.interface import Limits
+from quantum_suite.services.sandbox.output import FLOOD_FACTOR, HeadAndTail, LineFeed
+from quantum_suite.services.sandbox.watch import Ending, Verdict, Watch, size_in_words
+
+_SILENCE_SECONDS = 0.5
+"""How long the output of a command that ended may be silent before it is taken to be over."""
+
+OnLine = Callable[[bytes], Awaitable[None]]
+
+
+class Keeper(Protocol):
+    """Ends a command with everything it started."""
+
+    async def end(self, process: ProcessGroup, watch: Watch | None) -> None:
+        """Return when no process of the command is left."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """A command as it is started: wrapped in whatever keeps it apart."""
+
+    command: Sequence[str]
+    cwd: Path
+    env: Mapping[str, str]
+    stdin: bytes | None
+    limits: Limits
+    watched: Sequence[Path]
+    """The folders that it may add to."""
+    pass_fds: Sequence[int] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """What became of it."""
+
+    returncode: int
+    ending: Ending | None
+    """Why it was ended; None when it ended by itself."""
+    stdout: bytes
+    stderr: bytes
+    truncated: bool
+    seconds: float
+
+
+async def run_kept(launch: Launch, keeper: Keeper, on_line: OnLine | None) -> Ended:
+    """Run to the end or to a limit. When this returns or raises, the keeper has ended everything."""
+    verdict = Verdict()
+    limits = launch.limits
+    stdout = HeadAndTail(limits.output_bytes, _flood("stdout", limits, verdict))
+    stderr = HeadAndTail(limits.output_bytes, _flood("stderr", limits, verdict))
+    lines = None if on_line is None else LineFeed()
+
+    def on_stdout(data: bytes) -> None:
+        stdout.feed(data)
+        if lines is not None:
+            lines.feed(data)
+
+    disk = await anyio.to_thread.run_sync(DiskUse, launch.watched, limits.file_bytes)
+    started = time.monotonic()
+    process = await ProcessGroup.start(
+        launch.command,
+        on_stdout,
+        stderr,
+        cwd=launch.cwd,
+        env=launch.env,
+        whole_env=True,
+        stdin=subprocess.DEVNULL if launch.stdin is None else subprocess.PIPE,
+        grace_seconds=0.5,
+        pass_fds=launch.pass_fds,
+    )
+    watch = Watch(process.pid, limits, disk, verdict)
+    try:
+        with anyio.move_on_after(limits.seconds) as scope:
+            if launch.stdin is not None and process.stdin is not None:
+                process.stdin.write(launch.stdin)
+                process.stdin.close()
+            await _follow(process, watch, verdict, stdout, lines, on_line)
+        if scope.cancelled_caught:
+            verdict.end("timeout", f"it did not finish within {limits.seconds:g} seconds")
+    finally:
+        with anyio.CancelScope(shield=True):
+            await keeper.end(process, watch)
+            await process.end(patient=False, gentle=False)
+    if process.popen.returncode is None:
+        raise Unavailable(
+            "A sandbox could not be ended: the machine is too busy, or a process hangs in the kernel.",
+            "Look for processes that do not go away, then try again.",
+        )
+    return Ended(
+        returncode=process.popen.returncode,
+        ending=verdict.ending,
+        stdout=stdout.content(),
+        stderr=stderr.content(),
+        truncated=stdout.truncated or stderr.truncated,
+        seconds=time.monotonic() - started,
+    )
+
+
+def _flood(stream: str, limits: Limits, verdict: Verdict) -> Callable[[], None]:
+    most = size_in_words(FLOOD_FACTOR * limits.output_bytes)
+    return lambda: verdict.end("output", f"it wrote more than {most} to {stream}")
+
+
+async def _follow(
+    process: ProcessGroup,
+    watch: Watch,
+    verdict: Verdict,
+    stdout: HeadAndTail,
+    lines: LineFeed | None,
+    on_line: OnLine | None,
+) -> None:
+    """Wait until the process has ended and its output is read, or there is a reason to end it."""
+
+    async def stop_on_verdict() -> None:
+        await verdict.spoken.wait()
+        tasks.cancel_scope.cancel()
+
+    async def pass_on() -> None:
+        if lines is None or on_line is None:
+            return
+        while True:
+            while lines.lines:
+                await on_line(lines.lines.popleft())
+            if over.is_set():
+                return
+            if not process.stdout_closed.is_set():
+                process.stdout.resume_reading()
+            lines.news.clear()
+            await lines.news.wait()
+
+    over = asyncio.Event()
+    if lines is not None:
+        lines.pause = process.stdout.pause_reading
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(stop_on_verdict)
+        tasks.start_soon(watch.keep)
+        async with anyio.create_task_group() as listening:
+            listening.start_soon(pass_on)
+            await process.exited.wait()
+            await _drained(process, stdout, lines)
+            over.set()
+            if lines is not None:
+                lines.finish()
+                lines.news.set()
+        tasks.cancel_scope.cancel()
+
+
+async def _drained(process: ProcessGroup, stdout: HeadAndTail, lines: LineFeed | None) -> None:
+    """Wait until the output of a process that ended is read; somebody it left may hold the pipes open for ever."""
+    size = -1
+    while not process.pipes_closed.is_set() and (stdout.size != size or (lines is not None and lines.lines)):
+        size = stdout.size
+        with anyio.move_on_after(_SILENCE_SECONDS):
+            await process.pipes_closed.wait()
