@@ -11,6 +11,9 @@ from quantum_suite.services.sandbox.interface import Limits
 CaseOutcome = Literal["passed", "failed", "error", "skipped", "xfailed", "xpassed", "not_run"]
 """`not_run`: the run ended (timeout, crash) before the case did."""
 
+OUTSIDE_TESTS = ""
+"""Stands for what runs in no test: at import, at collection, and what is computed once and kept (caches)."""
+
 
 @dataclass(frozen=True, slots=True)
 class TestCase:
@@ -40,6 +43,8 @@ class TestRequest:
     """Ids or files; none means all."""
     runner: str | None = None
     """`pytest`, `unittest`, `node`, `vitest`, `jest`, `go`; None finds out."""
+    skip: Sequence[str] = ()
+    """Ids left out."""
     order_seed: int | None = None
     """Shuffle the tests with this seed; None keeps the runner's order."""
     processes: int = 1
@@ -51,7 +56,10 @@ class TestRequest:
     python: Path | None = None
     """The interpreter of the project's environment; None finds `.venv`, `venv`, else this one."""
     readable: Sequence[Path] = ()
+    case_seconds: float = 60.0
+    """How long one test may take; one that takes longer is an error, and the others go on without it."""
     limits: Limits = field(default_factory=lambda: Limits(seconds=600.0))
+    """`seconds` is for all of them together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +73,7 @@ class FileCoverage:
     """(from line, to line); a negative `to` is leaving the function that starts there."""
     branches: int = 0
     contexts: Mapping[int, frozenset[str]] = field(default_factory=dict)
-    """Line -> ids of the tests that reached it."""
+    """Line -> ids of the tests that reached it; `OUTSIDE_TESTS` for what ran in no test."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +92,8 @@ class TestRun:
     coverage: tuple[FileCoverage, ...] = ()
     junit_xml: bytes = b""
     explanation: str = ""
+    coverage_problem: str | None = None
+    """Why coverage that was asked for was not measured."""
 
     @property
     def passed(self) -> bool:
@@ -131,8 +141,9 @@ class Affected:
 class ReachMap(Protocol):
     """Which tests reach which code, kept between runs of the same workspace."""
 
-    async def update(self, root: Path, run: TestRun) -> None:
-        """Take in what a run with contexts showed; only what it ran is replaced."""
+    async def update(self, root: Path, run: TestRun, source: Path | None = None) -> None:
+        """Take in what a run with contexts showed; only what it ran is replaced. `root` names the workspace;
+        `source` is the copy of it that was run, if one was."""
         ...
 
     async def affected(self, root: Path, changed: Mapping[str, frozenset[int] | None]) -> Affected:
