@@ -5,7 +5,7 @@ import ipaddress
 import logging
 import socket
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -43,6 +43,8 @@ class OutboundRequest:
     reach: Reach = "public"
     max_body_bytes: int = _MAX_BODY_BYTES
     """How much of the reply's body is wanted."""
+    final: Collection[int] = ()
+    """Statuses that are answers here, though elsewhere they may pass."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +107,8 @@ class OutboundClient:
                     engine=httpx2.URL(request.url).host,
                 ) from error
             return "did not answer", 0
-        if reply.status in _NOT_DONE or (reply.status in _MAYBE_DONE and repeatable):
+        passing = reply.status in _NOT_DONE or (reply.status in _MAYBE_DONE and repeatable)
+        if passing and reply.status not in request.final:
             return f"answered {reply.status}", retry_after_seconds(reply.headers.get("retry-after"))
         return reply, 0
 

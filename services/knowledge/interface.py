@@ -138,6 +138,10 @@ class Embedder(Protocol):
         """Return a vector a text, in order. Raises EngineError, or Unavailable when an endpoint is away."""
         ...
 
+    async def rest(self) -> None:
+        """Free what only the embedding of many documents needs, until there are documents again."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class VectorRecord:

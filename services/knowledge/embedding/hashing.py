@@ -29,6 +29,9 @@ class HashingEmbedder:
         """Return a vector a text, in order, normalised."""
         return [self._vector(text) for text in texts]
 
+    async def rest(self) -> None:
+        """Do nothing: nothing is held here."""
+
     def _vector(self, text: str) -> list[float]:
         vector = [0.0] * self._dimensions
         for word in _WORD.findall(_CAMEL.sub(" ", text).lower()):

@@ -1,7 +1,8 @@
-"""The process that runs all-MiniLM-L6-v2 (int8) on onnxruntime: `python -m ...minilm_worker THREADS`."""
+"""The process that runs all-MiniLM-L6-v2 (int8) on onnxruntime: `python -m ...minilm_worker THREADS NICE`."""
 
 import base64
 import hashlib
+import os
 import sys
 from collections.abc import Mapping
 from importlib import resources
@@ -73,4 +74,5 @@ def batches(lengths: list[int]) -> list[list[int]]:
 
 
 if __name__ == "__main__":
+    os.nice(int(sys.argv[2]))
     serve(lambda: _start(int(sys.argv[1])))

@@ -37,3 +37,7 @@ class QueryCache:
         while len(self._kept) > self._size:
             self._kept.popitem(last=False)
         return vectors
+
+    async def rest(self) -> None:
+        """As the embedder behind it."""
+        await self._embedder.rest()

@@ -1,4 +1,4 @@
-"""The process that runs a model of sentence-transformers: `python -m ...sentence_transformers_worker MODEL`."""
+"""The process that runs a sentence-transformers model: `python -m ...sentence_transformers_worker MODEL NICE`."""
 
 import base64
 import os
@@ -33,4 +33,5 @@ def _start(model: str) -> Answer:
 
 
 if __name__ == "__main__":
+    os.nice(int(sys.argv[2]))
     serve(lambda: _start(sys.argv[1]))

@@ -14,11 +14,16 @@ from quantum_suite.services.knowledge.worker_process import WorkerProcess
 _TEXTS_A_REQUEST = 64
 _TEXT_CHARACTERS = 8_000
 """More than any model reads of a text."""
+_NICENESS = 10
+"""Of the process that embeds documents (nice(2))."""
 
 
 class WorkerEmbedder:
     """Embeds in two processes: one for queries, which stays warm and never waits behind an index being built, and
-    one for documents, which ends when told to rest. Both start on first use."""
+    one for documents, which gives way to others and ends when told to rest. Both start on first use.
+
+    `module` is run with `arguments` and, last, the niceness it takes on.
+    """
 
     def __init__(
         self,
@@ -31,8 +36,8 @@ class WorkerEmbedder:
         packages: Sequence[str],
         extra: str,
     ) -> None:
-        self._queries = WorkerProcess(module, arguments, engine=engine)
-        self._documents = WorkerProcess(module, arguments, engine=engine, answer_seconds=600)
+        self._queries = WorkerProcess(module, [*arguments, "0"], engine=engine)
+        self._documents = WorkerProcess(module, [*arguments, str(_NICENESS)], engine=engine, answer_seconds=600)
         self._engine = engine
         self._model = model
         self._dimensions = dimensions
