@@ -5,23 +5,26 @@ import fcntl
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
+import anyio
 
-@contextmanager
-def held_folder(parent: Path, prefix: str) -> Iterator[Path]:
-    """Make a folder, hold it while the context lasts, and remove it then.
+
+@asynccontextmanager
+async def held_folder(parent: Path, prefix: str) -> AsyncIterator[Path]:
+    """Make a folder, hold it while the context lasts, and remove it then, also when cancelled.
 
     It is locked as long as this process lives; `sweep` removes those that nobody holds any more.
     """
-    parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    path, descriptor = _make(parent, prefix)
+    with anyio.CancelScope(shield=True):
+        path, descriptor = await anyio.to_thread.run_sync(_make, parent, prefix)
     try:
         yield path
     finally:
-        remove_tree(path)
+        with anyio.CancelScope(shield=True):
+            await anyio.to_thread.run_sync(remove_tree, path)
         os.close(descriptor)
 
 
@@ -51,6 +54,7 @@ def remove_tree(path: Path) -> None:
 
 
 def _make(parent: Path, prefix: str) -> tuple[Path, int]:
+    parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     while True:
         path = Path(tempfile.mkdtemp(prefix=prefix, dir=parent)).resolve()
         try:

@@ -76,7 +76,7 @@ class BubblewrapSandbox:
         """
         cwd, writable, readable = checked_folders(command)
         async with AsyncExitStack() as stack:
-            private = stack.enter_context(held_folder(self._folder, FOLDER_PREFIX))
+            private = await stack.enter_async_context(held_folder(self._folder, FOLDER_PREFIX))
             for name in ("tmp", "tmp/home", "shm"):
                 (private / name).mkdir(mode=0o700)
             env = sandbox_environment(command.env, Path("/tmp/home"), Path("/tmp"))  # noqa: S108 - a private one

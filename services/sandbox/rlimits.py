@@ -60,7 +60,7 @@ class RlimitSandbox:
         limits = command.limits
         mark = secrets.token_hex(16)
         async with AsyncExitStack() as stack:
-            private = stack.enter_context(held_folder(self._folder, FOLDER_PREFIX))
+            private = await stack.enter_async_context(held_folder(self._folder, FOLDER_PREFIX))
             (private / "home").mkdir(mode=0o700)
             env = sandbox_environment(command.env, private / "home", private)
             program = find_program(command.command, cwd, env)
