@@ -1,5 +1,6 @@
 """Answers that were checked, kept for the same question, and kept masked: a cache holds nothing sensitive."""
 
+import hashlib
 from typing import Any
 
 import orjson
@@ -24,21 +25,21 @@ class AnswerCache:
         self._cache = cache
         self._ttl_seconds = ttl_seconds
 
-    async def get(self, digest: str, principal: str) -> str | None:
+    async def get(self, names: str, principal: str) -> str | None:
         """Return the text of an answer that was accepted before."""
-        found = await self._cache.get(_key(digest, principal))
+        found = await self._cache.get(_key(names, principal))
         if found is None:
             return None
         kept: Any = orjson.loads(found)
         return str(kept["text"])
 
-    async def keep(self, digest: str, principal: str, text: str) -> None:
+    async def keep(self, names: str, principal: str, text: str) -> None:
         """Keep an accepted answer."""
         value = orjson.dumps({"text": text})
         if self._ttl_seconds > 0 and len(value) <= MAX_BYTES:
             stamp = await self._cache.stamp(TAG)
-            await self._cache.set(_key(digest, principal), value, self._ttl_seconds, stamp)
+            await self._cache.set(_key(names, principal), value, self._ttl_seconds, stamp)
 
 
-def _key(digest: str, principal: str) -> str:
-    return f"llm:{principal}:{digest}"
+def _key(names: str, principal: str) -> str:
+    return f"llm:{hashlib.sha256(f'{principal}:{names}'.encode()).hexdigest()}"

@@ -11,7 +11,7 @@ import anyio
 
 from quantum_suite.core.errors import SuiteError
 from quantum_suite.services.llm.call import Call
-from quantum_suite.services.llm.errors import ProviderError, Silent
+from quantum_suite.services.llm.errors import Garbled, ProviderError, Silent
 from quantum_suite.services.llm.interface import (
     Finished,
     ModelEvent,
@@ -28,7 +28,10 @@ from quantum_suite.services.llm.tokens import call_text, estimate, estimated_inp
 
 logger = logging.getLogger(__name__)
 
+MAX_ANSWER_CHARACTERS = 16 * 1024 * 1024
+
 _SETTLE_SECONDS = 10.0
+_COUNT_SECONDS = 5.0
 _AFTER_DEADLINE = timedelta(seconds=60)
 
 
@@ -59,6 +62,7 @@ class Attempt:
         self._books = books
         self._number = call.attempts + 1
         self._received: list[str] = []
+        self._characters = 0
         self._state: Literal["answered", "cut", "failed"] = "failed"
         self._usage = Usage(0, 0, estimated=True)
 
@@ -73,13 +77,13 @@ class Attempt:
         self._call.attempts = self._number
         self._call.asked.append(self._candidate.name)
         settled = False
+        # Once it is sent, the question is read, which is billed even if nobody waits for the answer.
+        self._state = "cut"
         try:
             async with AsyncExitStack() as stack:
                 with self._deadline():
                     manager = self._provider.stream(self._request, self._candidate.model)
                     arriving = await stack.enter_async_context(manager)
-                # From here on the question has been read, which is billed even if nobody waits for the answer.
-                self._state = "cut"
                 while True:
                     with self._deadline():
                         event = await anext(arriving)
@@ -93,7 +97,7 @@ class Attempt:
                     self._note(event)
                     yield event
         except ProviderError as error:
-            if not error.answered_anything and not self._received:
+            if not error.answered_anything and not self._received and not isinstance(error, Silent):
                 self._state = "failed"
             raise
         except TimeoutError:
@@ -130,11 +134,15 @@ class Attempt:
             self._books.budgets,
         )
 
-    def _note(self, event: ModelEvent) -> None:
-        if isinstance(event, TextDelta):
-            self._received.append(event.text)
-        elif isinstance(event, ToolCallRequested):
-            self._received.append(call_text(event.call))
+    def _note(self, event: TextDelta | ToolCallRequested) -> None:
+        self._received.append(event.text if isinstance(event, TextDelta) else call_text(event.call))
+        self._characters += len(self._received[-1])
+        if self._characters > MAX_ANSWER_CHARACTERS:
+            raise Garbled(
+                f"{self._candidate.name} sent more than {MAX_ANSWER_CHARACTERS} characters.",
+                engine=self._candidate.name,
+                answered_anything=True,
+            )
 
     async def _counted(self, told: Usage) -> Usage:
         """Return the provider's own counts, else the server's count of the texts, else an estimate."""
@@ -142,8 +150,10 @@ class Attempt:
             return told
         answer = "".join(self._received)
         model = self._candidate.model
-        answered = await self._provider.count_tokens(answer, model) if answer else 0
-        asked = await self._provider.count_tokens("\n".join(texts_of(self._request)), model)
+        answered = asked = None
+        with anyio.move_on_after(_COUNT_SECONDS):
+            answered = await self._provider.count_tokens(answer, model) if answer else 0
+            asked = await self._provider.count_tokens("\n".join(texts_of(self._request)), model)
         return Usage(
             estimated_input(self._request) if asked is None else asked,
             estimate(answer) if answered is None else answered,

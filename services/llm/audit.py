@@ -57,7 +57,7 @@ async def audited(call: Call, events: EventStore | None) -> AsyncIterator[Audite
 
 
 async def _append(events: EventStore, call: Call, data: EventData) -> None:
-    event = NewEvent(data, principal=call.principal, correlation_id=call.request.call_id or None)
+    event = NewEvent(data, principal=call.principal, correlation_id=call.request.correlation_id or None)
     try:
         await events.append(call_stream(new_id("call")), 0, [event])
     except SuiteError as error:

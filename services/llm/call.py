@@ -1,8 +1,10 @@
 """One call as the gateway carries it: what was asked, what was tried, what it took."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import anyio
+import orjson
 
 from quantum_suite.core.errors import CallerError
 from quantum_suite.core.ids import new_id
@@ -14,7 +16,7 @@ from quantum_suite.services.llm.prices import NANO
 from quantum_suite.services.llm.tokens import texts_of
 
 MAX_REQUEST_CHARACTERS = 8 * 1024 * 1024
-_IN_A_THREAD = 100_000
+IN_A_THREAD = 32_000
 """Longer requests are searched for sensitive values in a thread: it takes longer than others should wait."""
 
 
@@ -33,7 +35,7 @@ class Call:
     attempts: int = 0
     """Requests sent."""
     tried: list[str] = field(default_factory=list)
-    """What did not do, and why, for a person."""
+    """What did not do, and why, for a person; a reason that comes again in a row stands once."""
     asked: list[str] = field(default_factory=list)
     """Who was asked, as provider/model."""
     input_tokens: int = 0
@@ -56,6 +58,11 @@ class Call:
         """What it cost so far."""
         return None if self.nano_usd is None else self.nano_usd / NANO
 
+    def note(self, why: str) -> None:
+        """Remember what did not do."""
+        if not self.tried or self.tried[-1] != why:
+            self.tried.append(why)
+
     def took(self, usage: Usage, nano_usd: int | None) -> None:
         """Add what an attempt took."""
         self.input_tokens += usage.input_tokens
@@ -71,7 +78,7 @@ class Call:
 async def begin(request: ModelRequest, principal: str, options: MaskingOptions) -> Call:
     """Check a request and mask it. Raises CallerError naming what is wrong with it."""
     size = _check(request)
-    if size > _IN_A_THREAD:
+    if size > IN_A_THREAD:
         masking, masked = await anyio.to_thread.run_sync(_masked, request, options)
     else:
         masking, masked = _masked(request, options)
@@ -97,10 +104,15 @@ def _check(request: ModelRequest) -> int:
     """Return how many characters there are."""
     if not any(message.text or message.tool_calls for message in request.messages):
         raise CallerError("There is nothing to ask.", "Give at least one message.", argument="messages")
+    if any(message.role == "tool" and not message.tool_call_id for message in request.messages):
+        raise CallerError(
+            "A tool's turn does not say which call it answers.", "Give it a tool_call_id.", argument="messages"
+        )
     if request.max_output_tokens < 1:
         raise CallerError("No answer is wanted.", "Use 1 or more.", argument="max_output_tokens")
     if not 0 < request.deadline_seconds <= 24 * 3600:
         raise CallerError("This deadline cannot be kept.", "Use up to a day.", argument="deadline_seconds")
+    _check_json(request)
     size = 0
     for text in texts_of(request):
         size += len(text)
@@ -113,3 +125,15 @@ def _check(request: ModelRequest) -> int:
             f"The request has {size} characters.", f"{MAX_REQUEST_CHARACTERS} is the most.", argument="messages"
         )
     return size
+
+
+def _check_json(request: ModelRequest) -> None:
+    """Refuse what cannot be sent: whole numbers beyond 64 bits, names that are no text, endless nesting."""
+    parts: list[tuple[str, Any]] = [("tools", [tool.parameters for tool in request.tools])]
+    parts.append(("output_schema", request.output_schema))
+    parts.append(("messages", [call.arguments for message in request.messages for call in message.tool_calls]))
+    for argument, value in parts:
+        try:
+            orjson.dumps(value)
+        except TypeError as error:
+            raise CallerError(f"A value in it cannot be sent as JSON: {error}.", argument=argument) from error

@@ -55,7 +55,10 @@ class ProviderOptions(_Written):
     kind: Kind = Field(description="The protocol and its dialect.")
     base_url: str = Field(default="", description="Where it is; known for openai, anthropic and ollama.")
     api_key: str | None = Field(default=None, description="${VARIABLE} of the environment; never the key itself.")
-    api_key_file: str | None = Field(default=None, description="A file that holds the key.")
+    api_key_file: str | None = Field(default=None, description="A file that holds the key: /path or ~/path.")
+    api_key_keyring: str | None = Field(
+        default=None, description="service/user of the system's keyring that holds the key; the extra `keyring`."
+    )
     api_version: str | None = Field(default=None, description="Azure's api-version, or Anthropic's version.")
     headers: dict[str, str] = Field(default_factory=dict, description="More headers; ${VARIABLE} is replaced.")
     body: dict[str, Any] = Field(default_factory=dict, description="Put into every request as it is.")
@@ -75,15 +78,22 @@ class ProviderOptions(_Written):
     @classmethod
     def _key_is_elsewhere(cls, value: str | None) -> str | None:
         if value is not None and not _VARIABLE.fullmatch(value):
-            raise ValueError("a key does not belong into this file: write ${VARIABLE}, or use api_key_file")
+            raise ValueError(
+                "a key does not belong into this file: write ${VARIABLE}, or use api_key_file or api_key_keyring"
+            )
         return value
 
     @model_validator(mode="after")
     def _is_complete(self) -> Self:
-        if self.api_key is not None and self.api_key_file is not None:
-            raise ValueError("give api_key or api_key_file, not both")
+        places = [self.api_key, self.api_key_file, self.api_key_keyring]
+        if sum(place is not None for place in places) > 1:
+            raise ValueError("give one of api_key, api_key_file and api_key_keyring")
+        if self.api_key_file is not None and not self.api_key_file.startswith(("/", "~/")):
+            raise ValueError("api_key_file must be /path or ~/path")
+        if self.api_key_keyring is not None and not re.fullmatch(r"[^/]+/[^/]+", self.api_key_keyring):
+            raise ValueError("api_key_keyring must be service/user")
         if self.kind in _NEEDS_KEY and self.keyless and not self.local:
-            raise ValueError(f"{self.kind} needs api_key or api_key_file")
+            raise ValueError(f"{self.kind} needs api_key, api_key_file or api_key_keyring")
         if self.kind == "azure" and self.api_version is None:
             raise ValueError("azure needs api_version, such as 2024-10-21")
         _check_url(self.url, self.allow_unencrypted)
@@ -92,7 +102,7 @@ class ProviderOptions(_Written):
     @property
     def keyless(self) -> bool:
         """Whether no key is named."""
-        return self.api_key is None and self.api_key_file is None
+        return self.api_key is None and self.api_key_file is None and self.api_key_keyring is None
 
     @property
     def url(self) -> str:

@@ -1,9 +1,10 @@
 """Every model behind one door. What each step does lies in a file of its own; their order is here."""
 
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from dataclasses import replace
+from typing import Any
 
 import anyio
 
@@ -12,12 +13,13 @@ from quantum_suite.services.events.interface import EventStore
 from quantum_suite.services.llm.answer_cache import AnswerCache, may_be_kept
 from quantum_suite.services.llm.attempt import Attempt, Books, DeadlinePassed
 from quantum_suite.services.llm.audit import Audited, audited
-from quantum_suite.services.llm.call import Call, begin
+from quantum_suite.services.llm.call import IN_A_THREAD, Call, begin
 from quantum_suite.services.llm.configuration import ModelsConfig
 from quantum_suite.services.llm.digests import answer_digest
 from quantum_suite.services.llm.errors import ContextOverflow, ProviderError, Rejected
 from quantum_suite.services.llm.interface import (
     Finished,
+    FinishReason,
     ModelAnswer,
     ModelEvent,
     ModelRequest,
@@ -27,6 +29,7 @@ from quantum_suite.services.llm.interface import (
     ToolCallRequested,
     Usage,
 )
+from quantum_suite.services.llm.json_repair import CUT
 from quantum_suite.services.llm.ledger.interface import EVERYBODY, NANO, Budget, Ledger
 from quantum_suite.services.llm.plan import Plan, Prospect
 from quantum_suite.services.llm.prices import PriceList
@@ -73,8 +76,7 @@ class ModelGateway:
                 return await self._by_schema(call, schema, watched)
             text, calls, finished = await self._whole(call, call.masked, Plan(plan_of), schema)
             watched.answered(finished, answer_digest(text, calls))
-            restored = tuple(replace(one, arguments=call.masking.restore_value(one.arguments)) for one in calls)
-            return ModelAnswer(call.masking.restore(text), _over_all(call, finished), restored)
+            return _answer(call, call.masking.restore(text), calls, finished)
 
     def stream(
         self, request: ModelRequest, principal: str
@@ -122,32 +124,28 @@ class ModelGateway:
     async def _by_schema(self, call: Call, schema: AnswerSchema, watched: Audited) -> ModelAnswer:
         """Ask until the schema accepts an answer, a few times at most."""
         restore = call.masking.restore_value
-        if (kept := await self._kept(call)) is not None:
-            finished = Finished(
-                "stop", Usage(0, 0, estimated=False, cost_usd=0.0), "cache", call.request.model, cached=True
-            )
-            watched.answered(finished, answer_digest(kept, ()))
-            return _json_answer(schema.accept(kept, restore), finished, ())
+        if (kept := await self._kept(call, schema)) is not None:
+            return _from_cache(call, watched, *kept)
         request = call.masked
         for round_number in range(1, self.config.schema_rounds + 1):
             plan = Plan(candidates(self.config, call.request.model))
             text, calls, finished = await self._whole(call, request, plan, schema)
             try:
-                accepted = schema.accept(text, restore)
+                accepted = await _accepted(schema, text, finished.reason, restore)
             except NotAccepted as error:
                 # A model that calls a tool has not answered yet: its caller goes on.
                 if calls:
                     watched.answered(finished, answer_digest(text, calls))
-                    restored = tuple(replace(one, arguments=restore(one.arguments)) for one in calls)
-                    return ModelAnswer(call.masking.restore(text), _over_all(call, finished), restored)
+                    return _answer(call, text, calls, finished)
                 problem = call.masking.mask(str(error))
-                call.tried.append(f"{finished.provider}/{finished.model}: round {round_number}: {problem}")
+                call.note(f"{finished.provider}/{finished.model}: round {round_number}: {problem}")
                 request = asked_again(call.masked, text, problem)
                 continue
-            if self._cache is not None and may_be_kept(call.request):
-                await self._cache.keep(call.digest, call.principal, text)
+            if self._cache is not None and may_be_kept(call.request) and CUT not in accepted.repairs:
+                await self._cache.keep(self._names(call), call.principal, text)
             watched.answered(finished, answer_digest(text, calls))
-            return _json_answer(accepted, _over_all(call, finished), calls)
+            answer = _answer(call, _dumped(accepted.data), calls, finished)
+            return replace(answer, data=accepted.data, repairs=accepted.repairs)
         raise EngineError(
             f"No answer fits the schema after {self.config.schema_rounds} rounds.",
             "Ask for less at once, or use a model that is bound to schemas.",
@@ -155,10 +153,21 @@ class ModelGateway:
             printed="\n".join(call.tried)[-2000:],
         )
 
-    async def _kept(self, call: Call) -> str | None:
+    async def _kept(self, call: Call, schema: AnswerSchema) -> tuple[str, AcceptedJson] | None:
+        """Return an answer that was accepted before, if the schema accepts it with this call's values, too."""
         if self._cache is None or not may_be_kept(call.request):
             return None
-        return await self._cache.get(call.digest, call.principal)
+        text = await self._cache.get(self._names(call), call.principal)
+        if text is None:
+            return None
+        try:
+            return text, await _accepted(schema, text, "stop", call.masking.restore_value)
+        except NotAccepted:
+            return None
+
+    def _names(self, call: Call) -> str:
+        """Return what an answer is kept under: the request, and the models that stand behind its route now."""
+        return ":".join((call.digest, *(one.name for one in candidates(self.config, call.request.model))))
 
     async def _whole(
         self, call: Call, request: ModelRequest, plan: Plan, schema: AnswerSchema | None
@@ -199,7 +208,7 @@ class ModelGateway:
                     yield event
                 return
             except Closed as closed:
-                call.tried.append(f"{prospect.candidate.name}: {closed}")
+                call.note(f"{prospect.candidate.name}: {closed}")
                 prospect.left = 0 if closed.again_seconds is None else prospect.left
                 prospect.not_before = anyio.current_time() + (closed.again_seconds or 0.0)
                 plan.note(Unavailable(str(closed)))
@@ -222,9 +231,12 @@ class ModelGateway:
         if schema is not None and not (prospect.native_schema and not request.tools):
             shaped = schema.by_instruction(request)
         limit = candidate.of_model.context_tokens
-        if limit is not None and estimated_input(shaped) > limit:
+        needed = estimated_input(shaped) + shaped.max_output_tokens
+        if limit is not None and needed > limit:
             raise ContextOverflow(
-                f"The request is longer than the {limit} tokens of {candidate.name}.", engine=candidate.name
+                f"Question and answer would take about {needed} tokens, more than the {limit} of {candidate.name}",
+                "Send less, or ask for a shorter answer.",
+                engine=candidate.name,
             )
         gate.check()
         others = sum(one.left > 0 for one in plan.prospects) > 1
@@ -232,6 +244,8 @@ class ModelGateway:
         books = Books(self.ledger, self.prices, self._budgets(call.principal))
         attempt = Attempt(call, candidate, shaped, self._providers[candidate.provider], books)
         async with gate.place(patience):
+            # While it waited for its place, others may have found out how the provider is.
+            gate.admit()
             await gate.take_rates(upper_input(shaped) + shaped.max_output_tokens, patience)
             try:
                 async with aclosing(attempt.events()) as events:
@@ -251,7 +265,7 @@ class ModelGateway:
         """Remember a failure, and when this candidate may be asked again."""
         now = anyio.current_time()
         engine = prospect.candidate.name
-        call.tried.append(error.message if error.message.startswith(engine) else f"{engine}: {error.message}")
+        call.note(error.message if error.message.startswith(engine) else f"{engine}: {error.message}")
         if isinstance(error, ProviderError):
             prospect.failed(error, now)
             if type(error) is Rejected and prospect.native_schema and call.request.output_schema is not None:
@@ -280,9 +294,29 @@ def _over_all(call: Call, finished: Finished) -> Finished:
     return replace(finished, usage=call.usage(), attempts=tuple(call.tried))
 
 
-def _json_answer(accepted: AcceptedJson, finished: Finished, calls: list[ToolCall] | tuple[()]) -> ModelAnswer:
-    text = json.dumps(accepted.data, ensure_ascii=False)
-    return ModelAnswer(text, finished, tuple(calls), accepted.data, accepted.repairs)
+def _answer(call: Call, restored_text: str, calls: list[ToolCall], finished: Finished) -> ModelAnswer:
+    restored = tuple(replace(one, arguments=call.masking.restore_value(one.arguments)) for one in calls)
+    return ModelAnswer(restored_text, _over_all(call, finished), restored)
+
+
+def _from_cache(call: Call, watched: Audited, kept: str, accepted: AcceptedJson) -> ModelAnswer:
+    usage = Usage(0, 0, estimated=False, cost_usd=0.0)
+    finished = Finished("stop", usage, "cache", call.request.model, cached=True)
+    watched.answered(finished, answer_digest(kept, ()))
+    return ModelAnswer(_dumped(accepted.data), finished, (), accepted.data, accepted.repairs)
+
+
+async def _accepted(
+    schema: AnswerSchema, text: str, reason: FinishReason, restore: Callable[[Any], Any]
+) -> AcceptedJson:
+    """Return the JSON of an answer. Raises NotAccepted. A long one is read in a thread, beside other calls."""
+    if len(text) > IN_A_THREAD:
+        return await anyio.to_thread.run_sync(schema.accept, text, reason, restore)
+    return schema.accept(text, reason, restore)
+
+
+def _dumped(data: Any) -> str:
+    return json.dumps(data, ensure_ascii=False)
 
 
 async def _replayed(answer: ModelAnswer) -> AsyncGenerator[ModelEvent, None]:

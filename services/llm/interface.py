@@ -57,6 +57,8 @@ class ModelRequest:
     """What it is for, in the ledger and the audit: `qagent.generate_code`."""
     call_id: str = ""
     """Names the call: who asks again under it, after a crash say, is charged once. Made up where it is empty."""
+    correlation_id: str = ""
+    """What its event is correlated with: the workflow run or call it is made for. Does not bear on the answer."""
 
 
 @dataclass(frozen=True, slots=True)

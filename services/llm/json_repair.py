@@ -6,8 +6,12 @@ from typing import Any
 
 _FENCE = re.compile(r"```[a-zA-Z0-9]*\s*\n?(.*?)(?:```|\Z)", re.DOTALL)
 _WORDS = {"True": "true", "False": "false", "None": "null"}
-_STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_STRING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+_SINGLE = re.compile(r"'[^'\\\n]*(?:\\.[^'\\\n]*)*'")
 _PYTHON_WORD = re.compile(r"\b(?:True|False|None)\b")
+CUT = "cut short"
+"""A repair that drops something: the answer ended in the middle of it."""
+UNCLOSED = "missing brackets"
 MAX_CHARACTERS = 2 * 1024 * 1024
 
 
@@ -27,11 +31,11 @@ def read_json(text: str) -> tuple[Any, tuple[str, ...]]:
     except ValueError as error:
         problem = str(error)
     repairs: list[str] = []
-    fenced = _FENCE.search(text)
-    if fenced is not None and any(character in fenced[1] for character in "{["):
-        text = fenced[1]
+    fenced, begin = _FENCE.search(text), _begin(text)
+    # A fence within the JSON is part of a text in it.
+    if fenced is not None and fenced.start() < begin and _begin(fenced[1]) >= 0:
+        text, begin = fenced[1], _begin(fenced[1])
         repairs.append("code fence")
-    begin = min((at for at in (text.find("{"), text.find("[")) if at >= 0), default=-1)
     if begin < 0:
         raise NoJson(f"it holds no JSON object: {problem}")
     mended, more = _Mender(text, begin).mended()
@@ -42,6 +46,11 @@ def read_json(text: str) -> tuple[Any, tuple[str, ...]]:
         return _strict(mended), (*repairs, *more)
     except ValueError as error:
         raise NoJson(str(error)) from error
+
+
+def _begin(text: str) -> int:
+    """Return where the first object or list begins; -1 where there is none."""
+    return min((at for at in (text.find("{"), text.find("[")) if at >= 0), default=-1)
 
 
 def _strict(text: str) -> Any:
@@ -63,6 +72,7 @@ class _Mender:
         self._out: list[str] = []
         self._open: list[str] = []
         self._safe = 0
+        self._in_string = False
         self._repairs: dict[str, None] = {}
 
     def mended(self) -> tuple[str, tuple[str, ...]]:
@@ -72,6 +82,8 @@ class _Mender:
             if character == '"':
                 if not self._string():
                     break
+            elif character == "'" and (match := _SINGLE.match(self._text, self._at)):
+                self._single(match)
             elif self._text.startswith("//", self._at) or self._text.startswith("/*", self._at):
                 self._comment()
             else:
@@ -86,15 +98,28 @@ class _Mender:
         """Copy a string; False where the text ends in it."""
         match = _STRING.match(self._text, self._at)
         if match is None:
-            self._at = len(self._text)
+            self._at, self._in_string = len(self._text), True
             return False
         found = match[0]
         if any(ord(character) < 32 for character in found):
             found = found.replace("\n", "\\n").replace("\r", "\\r").replace("\t", "\\t")
             self._repairs["line breaks in strings"] = None
-        self._out.append(found)
-        self._at = match.end()
+        self._append_string(found, match.end())
         return True
+
+    def _single(self, match: re.Match[str]) -> None:
+        """Copy a string as Python and JavaScript write it."""
+        inner = match[0][1:-1].replace("\\'", "'")
+        self._append_string('"' + re.sub(r'(?<!\\)((?:\\\\)*)"', r"\1\"", inner) + '"', match.end())
+        self._repairs["single quotes"] = None
+
+    def _append_string(self, found: str, end: int) -> None:
+        before = next((piece for piece in reversed(self._out) if not piece.isspace() and piece), "")
+        self._out.append(found)
+        self._at = end
+        if before == ":" or self._open[-1] == "]":
+            # A value that is whole, where a number or a name might go on.
+            self._safe = len(self._out)
 
     def _comment(self) -> None:
         line = self._text.startswith("//", self._at)
@@ -132,8 +157,10 @@ class _Mender:
             self._repairs["trailing commas"] = None
 
     def _closed(self) -> str:
-        self._repairs["cut short"] = None
         kept = self._out[: self._safe]
+        self._repairs[
+            CUT if "".join(self._out[self._safe :]).strip(", \n\r\t") or self._in_string else UNCLOSED
+        ] = None
         closing: list[str] = []
         for piece in kept:
             if piece in ("{", "["):

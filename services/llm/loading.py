@@ -55,6 +55,8 @@ def credentials(options: ProviderOptions, environ: Mapping[str, str] = os.enviro
         if not key:
             raise ConfigurationError(f"The environment variable {variable} is not set.")
         return key, headers
+    if options.api_key_keyring is not None:
+        return _from_keyring(*options.api_key_keyring.split("/")), headers
     if options.api_key_file is None:
         return "", headers
     file = Path(options.api_key_file).expanduser()
@@ -66,6 +68,25 @@ def credentials(options: ProviderOptions, environ: Mapping[str, str] = os.enviro
     if not key or "\n" in key:
         raise ConfigurationError(f"The key file {file} does not hold one line with a key.")
     return key, headers
+
+
+def _from_keyring(service: str, user: str) -> str:
+    try:
+        # Optional, and slow to import: it looks for every desktop's services.
+        import keyring
+        import keyring.errors
+    except ImportError:
+        raise ConfigurationError(
+            "Keys in the system's keyring need a package.", 'pip install "quantum-suite[keyring]"'
+        ) from None
+    try:
+        key = keyring.get_password(service, user)
+    except keyring.errors.KeyringError as error:
+        reason = str(error).partition("\n")[0].rstrip(".") or type(error).__name__
+        raise ConfigurationError(f"The keyring cannot be used: {reason}.") from error
+    if not key:
+        raise ConfigurationError(f"The keyring holds no key for {service}/{user}.")
+    return key.strip()
 
 
 def _read(path: Path) -> Node:

@@ -10,7 +10,6 @@ from quantum_suite.services.llm.configuration import MaskingOptions
 from quantum_suite.services.llm.interface import Message, ModelRequest, ToolCall, ToolSpec
 from quantum_suite.services.llm.sensitive import find_sensitive
 
-_LONGEST_PLACEHOLDER = 32
 _NOTE = (
     "Some values were replaced by placeholders such as [{example}]. Where you need such a value, write its "
     "placeholder exactly as it stands."
@@ -30,6 +29,8 @@ class Masking:
         self._numbers: Counter[str] = Counter()
         self._mark = _unused_mark(texts)
         self._pattern = re.compile(rf"\[[A-Z]+_{self._mark}\d+\]")
+        self.longest = 0
+        """Of its placeholders, in characters."""
 
     @property
     def counts(self) -> dict[str, int]:
@@ -58,7 +59,7 @@ class Masking:
 
     def restore_value(self, value: Any) -> Any:
         """`restore` for every text in a JSON value, the names of members included."""
-        return _mapped(value, self.restore, names=True) if self._values else value
+        return _mapped(value, self.restore) if self._values else value
 
     def request(self, request: ModelRequest) -> ModelRequest:
         """Return the request as it may leave."""
@@ -90,6 +91,7 @@ class Masking:
         placeholder = f"[{kind}_{self._mark}{self._numbers[kind]}]"
         self._placeholders[value] = placeholder
         self._values[placeholder] = value
+        self.longest = max(self.longest, len(placeholder))
         return placeholder
 
     def streamed(self) -> "StreamRestorer":
@@ -106,11 +108,11 @@ class StreamRestorer:
 
     def feed(self, piece: str) -> str:
         """Return what may be shown after one more piece."""
-        if not self._masking._values:
+        if not self._masking.longest:
             return piece
         text = self._held + piece
         opened = text.rfind("[")
-        undecided = opened >= 0 and "]" not in text[opened:] and len(text) - opened < _LONGEST_PLACEHOLDER
+        undecided = opened >= 0 and "]" not in text[opened:] and len(text) - opened < self._masking.longest
         self._held = text[opened:] if undecided else ""
         return self._masking.restore(text[:opened] if undecided else text)
 
@@ -136,14 +138,14 @@ def _unused_mark(texts: Iterable[str]) -> str:
     return mark
 
 
-def _mapped(value: Any, change: Callable[[str], str], *, names: bool = False) -> Any:
+def _mapped(value: Any, change: Callable[[str], str]) -> Any:
+    """Return a JSON value with every text in it changed, the names of members included."""
     if isinstance(value, str):
         return change(value)
     if isinstance(value, Mapping):
         return {
-            change(key) if names and isinstance(key, str) else key: _mapped(inner, change, names=names)
-            for key, inner in value.items()
+            change(key) if isinstance(key, str) else key: _mapped(inner, change) for key, inner in value.items()
         }
     if isinstance(value, list | tuple):
-        return [_mapped(inner, change, names=names) for inner in value]
+        return [_mapped(inner, change) for inner in value]
     return value

@@ -36,6 +36,7 @@ CONFIG_FILE = "providers.yaml"
 LEDGER_FILE = "ledger.db"
 
 _TOKENIZERS: Mapping[str, Tokenizer] = {"llama.cpp": "llama.cpp", "vllm": "vllm"}
+_SHORTEST_SECRET = 6
 _ANTHROPIC_VERSION = "2023-06-01"
 
 
@@ -106,7 +107,7 @@ def _credentials(options: ProviderOptions, environ: Mapping[str, str]) -> tuple[
     try:
         return *credentials(options, environ), None
     except ConfigurationError as error:
-        return "", {}, error.message
+        return "", {}, str(error)
 
 
 def _tls(providers: Mapping[str, ProviderOptions]) -> ssl.SSLContext | bool:
@@ -124,7 +125,10 @@ def _client(options: ProviderOptions, tls: ssl.SSLContext | bool) -> httpx2.Asyn
         # Neither proxies nor passwords from somewhere else: what is used is written in the file.
         trust_env=False,
         proxy=options.proxy,
-        limits=httpx2.Limits(max_connections=options.concurrency, max_keepalive_connections=options.concurrency),
+        # Two more than there are places, for counting tokens.
+        limits=httpx2.Limits(
+            max_connections=options.concurrency + 2, max_keepalive_connections=options.concurrency
+        ),
     )
     client.headers["user-agent"] = "quantum-suite"
     return client
@@ -141,6 +145,7 @@ def _provider(
         options.connect_seconds,
         options.silence_seconds,
         options.body,
+        tuple(secret for secret in (key, *headers.values()) if len(secret) >= _SHORTEST_SECRET),
     )
     server = ModelServer(endpoint, client)
     if options.kind == "anthropic":

@@ -63,12 +63,19 @@ class ProviderGate:
         return max(0.0, self._rests_until - self._monotonic())
 
     def check(self) -> None:
-        """Raise Closed where asking now is of no use. Lets a trial through where the circuit is open."""
+        """Raise Closed where asking now is of no use."""
+        self._check(self.breaker.blocks())
+
+    def admit(self) -> None:
+        """Let a request through, as a trial where the circuit is open. Raises Closed."""
+        self._check(not self.breaker.admits())
+
+    def _check(self, blocked: bool) -> None:
         if self.problem is not None:
             raise Closed(self.problem)
         if self.rests_seconds > _ROUNDING_SECONDS:
             raise Closed(f"it asked to be left alone for {self.rests_seconds:.0f} s more", self.rests_seconds)
-        if not self.breaker.admits():
+        if blocked:
             raise Closed(f"its circuit is open after {self.breaker.failures} failures in a row")
 
     @asynccontextmanager

@@ -1,7 +1,7 @@
 """Answers that are JSON by a schema: asked for, read, mended, checked, and asked for again with what was wrong."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -9,13 +9,43 @@ from pydantic_core import SchemaError as PatternError
 from pydantic_core import SchemaValidator, ValidationError, core_schema
 
 from quantum_suite.core.errors import CallerError
-from quantum_suite.services.llm.interface import Message, ModelRequest
-from quantum_suite.services.llm.json_repair import NoJson, read_json
+from quantum_suite.services.llm.interface import FinishReason, Message, ModelRequest
+from quantum_suite.services.llm.json_repair import CUT, UNCLOSED, NoJson, read_json
 from quantum_suite.services.llm.masking import with_instruction
 
 _MOST_ERRORS = 5
 _LONGEST_ERROR = 300
 _LONGEST_ANSWER = 4000
+
+
+MOST_STEPS = 200_000
+"""Keywords looked at in one check: references can make a small schema take longer than the world lasts."""
+
+
+class TooManySteps(Exception):
+    """A check is given up."""
+
+
+class Steps:
+    """Counts the keywords a check looks at. For one check at a time."""
+
+    def __init__(self) -> None:
+        self._left = MOST_STEPS
+
+    def begin(self) -> None:
+        """Count anew."""
+        self._left = MOST_STEPS
+
+    def counted(self, check: Callable[..., Iterable[Any] | None]) -> Callable[..., Iterable[Any] | None]:
+        """Return a keyword's check that raises TooManySteps where it is one too many."""
+
+        def counting(*args: Any) -> Iterable[Any] | None:
+            self._left -= 1
+            if self._left < 0:
+                raise TooManySteps
+            return check(*args)
+
+        return counting
 
 
 class NotAccepted(ValueError):
@@ -42,7 +72,10 @@ class AnswerSchema:
         self._schema = dict(schema)
         self._unresolvable = Unresolvable
         extend: Any = jsonschema.validators.extend
-        validator = extend(jsonschema.Draft202012Validator, _keywords(jsonschema.ValidationError))
+        self._steps = Steps()
+        keywords = {**jsonschema.Draft202012Validator.VALIDATORS, **_keywords(jsonschema.ValidationError)}
+        counted = {name: self._steps.counted(check) for name, check in keywords.items()}
+        validator = extend(jsonschema.Draft202012Validator, counted)
         try:
             jsonschema.Draft202012Validator.check_schema(self._schema)
             patterns = list(_patterns(self._schema))
@@ -61,19 +94,27 @@ class AnswerSchema:
             self._schema, registry=Registry(), format_checker=jsonschema.Draft202012Validator.FORMAT_CHECKER
         )
 
-    def accept(self, text: str, restore: Callable[[Any], Any]) -> AcceptedJson:
-        """Return the JSON of an answer, with masked values put back. Raises NotAccepted."""
+    def accept(self, text: str, reason: FinishReason, restore: Callable[[Any], Any]) -> AcceptedJson:
+        """Return the JSON of an answer, with masked values put back. Raises NotAccepted.
+
+        An answer that the limit on its length cut off is not mended: what is missing may be most of it.
+        """
         try:
             found, repairs = read_json(text)
         except NoJson as error:
             raise NotAccepted(f"The answer is not JSON: {error}.") from error
+        if reason == "length" and not {CUT, UNCLOSED}.isdisjoint(repairs):
+            raise NotAccepted("The answer was cut off because it is too long. Answer more briefly.")
         data = restore(found)
+        self._steps.begin()
         try:
             errors = sorted(self._validator.iter_errors(data), key=lambda error: list(map(str, error.path)))
         except self._unresolvable as error:
             raise _no_schema(f"{error}") from error
         except RecursionError as error:
             raise NotAccepted("The answer is nested too deeply.") from error
+        except TooManySteps as error:
+            raise _no_schema(f"checking an answer against it takes more than {MOST_STEPS} steps") from error
         if errors:
             told = [f"- {error.json_path}: {error.message[:_LONGEST_ERROR]}" for error in errors[:_MOST_ERRORS]]
             raise NotAccepted("The JSON does not fit the schema:\n" + "\n".join(told))
@@ -88,9 +129,11 @@ class AnswerSchema:
 
 def asked_again(request: ModelRequest, answer: str, problem: str) -> ModelRequest:
     """Return the request that asks for a better answer, with the one that was not accepted and why."""
+    # In words as well: some servers are asked by their own means and do not heed them.
+    schema = json.dumps(request.output_schema, ensure_ascii=False)
     again = (
         Message("assistant", answer[:_LONGEST_ANSWER] or "(nothing)"),
-        Message("user", f"{problem}\n\nAnswer again, with JSON alone that fits the schema."),
+        Message("user", f"{problem}\n\nAnswer again, with JSON alone that fits this JSON Schema:\n{schema}"),
     )
     return replace(request, messages=(*request.messages, *again))
 

@@ -11,6 +11,9 @@ NANO = 1_000_000_000
 EVERYBODY = "*"
 """The scope of totals over all principals."""
 
+MOST_REPEATS = 10
+"""How often one attempt is made again without a further charge: enough for any number of crashes."""
+
 Period = Literal["day", "month"]
 State = Literal["reserved", "answered", "cut", "failed"]
 
@@ -100,7 +103,7 @@ class Ledger(Protocol):
         """Hold back an upper estimate. Raises Refused where a budget does not cover it: then nothing is held.
 
         Reserved again under the same principal, call id and attempt, nothing is charged a second time. Raises
-        Conflict when the call id stands for another request.
+        Conflict when the call id stands for another request, and after `MOST_REPEATS`: the provider bills each.
         """
         ...
 
@@ -155,3 +158,12 @@ def check_budget(budget: Budget, spent: Spent, reservation: Reservation, more_to
 def another_request(call_id: str) -> Conflict:
     """Return the error for a call id that was used for something else."""
     return Conflict(f"The call id '{call_id}' stands for another request.", "Use a new one.", argument="call_id")
+
+
+def too_often(call_id: str) -> Conflict:
+    """Return the error for a call id that was used again and again."""
+    return Conflict(
+        f"The call '{call_id}' was made {MOST_REPEATS + 1} times.",
+        "Use a new call id: each time is billed by the provider.",
+        argument="call_id",
+    )

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 from quantum_suite.services.llm.ledger.interface import (
     EVERYBODY,
+    MOST_REPEATS,
     Budget,
     Charge,
     Outcome,
@@ -14,6 +15,7 @@ from quantum_suite.services.llm.ledger.interface import (
     another_request,
     check_budget,
     periods_of,
+    too_often,
 )
 
 _Key = tuple[str, str, int]
@@ -38,6 +40,8 @@ class MemoryLedger:
             raise another_request(reservation.call_id)
         key = (*call, reservation.attempt)
         before = self._charges.get(key)
+        if before is not None and before.repeats >= MOST_REPEATS:
+            raise too_often(reservation.call_id)
         if before is not None and before.state != "reserved":
             self._charges[key] = replace(before, repeats=before.repeats + 1)
             return

@@ -10,6 +10,7 @@ from typing import Any, Self
 from quantum_suite.services.databases.sqlite import SqliteDatabase
 from quantum_suite.services.llm.ledger.interface import (
     EVERYBODY,
+    MOST_REPEATS,
     Budget,
     Charge,
     Outcome,
@@ -18,6 +19,7 @@ from quantum_suite.services.llm.ledger.interface import (
     another_request,
     check_budget,
     periods_of,
+    too_often,
 )
 
 _MIGRATIONS = (
@@ -48,7 +50,7 @@ _RESERVE = (
 )
 _KEY = "principal = :principal AND call_id = :call_id AND attempt = :attempt"
 _HELD = (
-    "SELECT state, output_tokens, coalesce(nano_usd, 0), reserved_at FROM charges "  # noqa: S608  # constants only
+    "SELECT state, output_tokens, coalesce(nano_usd, 0), reserved_at, repeats FROM charges "  # noqa: S608  # constants only
     f"WHERE {_KEY}"
 )
 _REPEATED = f"UPDATE charges SET repeats = repeats + 1 WHERE {_KEY}"  # noqa: S608  # constants only
@@ -135,10 +137,12 @@ def _reserve(db: sqlite3.Connection, reservation: Reservation, budgets: Sequence
     if other.fetchone() is not None:
         raise another_request(reservation.call_id)
     before = db.execute(_HELD, told).fetchone()
+    if before is not None and before[4] >= MOST_REPEATS:
+        raise too_often(reservation.call_id)
     if before is not None and before[0] != "reserved":
         db.execute(_REPEATED, told)
         return
-    _, held_tokens, held_usd, reserved_at = before or ("", 0, 0, _text(now))
+    _, held_tokens, held_usd, reserved_at, _ = before or ("", 0, 0, _text(now), 0)
     more_tokens, more_usd = reservation.tokens - held_tokens, (reservation.nano_usd or 0) - held_usd
     at = datetime.fromisoformat(reserved_at)
     for budget in budgets:
@@ -163,7 +167,7 @@ def _settle(db: sqlite3.Connection, key: dict[str, Any], outcome: Outcome) -> No
             "estimated": outcome.estimated,
         },
     )
-    _, held_tokens, held_usd, reserved_at = before
+    _, held_tokens, held_usd, reserved_at, _ = before
     tokens = outcome.input_tokens + outcome.output_tokens - held_tokens
     usd = (outcome.nano_usd or 0) - held_usd
     _add(db, key["principal"], datetime.fromisoformat(reserved_at), tokens, usd, attempts=0)

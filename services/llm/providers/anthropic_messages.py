@@ -19,7 +19,7 @@ from quantum_suite.services.llm.interface import (
     ToolCallRequested,
     Usage,
 )
-from quantum_suite.services.llm.providers.http import ModelServer, Reply, cut, garbled
+from quantum_suite.services.llm.providers.http import ModelServer, Reply, counted, cut, garbled
 from quantum_suite.services.llm.providers.tool_calls import PartialToolCall, whole_call
 
 ANSWER_TOOL = "answer"
@@ -57,8 +57,7 @@ class AnthropicMessagesProvider:
         url = f"{self._server.endpoint.base_url.rstrip('/')}/v1/messages/count_tokens"
         body = {"model": model, "messages": [{"role": "user", "content": text}]}
         said = await self._server.post_json(url, body, _COUNT_SECONDS)
-        count = said.get("input_tokens") if isinstance(said, dict) else None
-        return count if isinstance(count, int) else None
+        return counted(said.get("input_tokens")) if isinstance(said, dict) else None
 
 
 def _body(request: ModelRequest, model: str) -> dict[str, Any]:
@@ -141,7 +140,7 @@ class _Answer:
         elif kind == "content_block_start":
             block = event["content_block"]
             if block["type"] == "tool_use":
-                self.call = PartialToolCall(block.get("id", ""), block.get("name", ""))
+                self.call = PartialToolCall(str(block.get("id") or ""), str(block.get("name") or ""))
             return self._text(block.get("text", ""))
         elif kind == "content_block_delta":
             return self._delta(event["delta"])
@@ -159,6 +158,9 @@ class _Answer:
     def _delta(self, delta: dict[str, Any]) -> ModelEvent | None:
         if delta["type"] == "text_delta":
             return self._text(delta["text"])
+        if delta["type"] == "thinking_delta":
+            # Thought is billed, and is no part of the answer.
+            self.reply.answered = True
         if delta["type"] == "input_json_delta" and self.call is not None:
             self.reply.answered = True
             if self._is_answer(self.call):
@@ -169,17 +171,19 @@ class _Answer:
     def _is_answer(self, call: PartialToolCall) -> bool:
         return self.as_text and call.name == ANSWER_TOOL
 
-    def _text(self, text: str) -> ModelEvent | None:
+    def _text(self, text: Any) -> ModelEvent | None:
         if not text:
             return None
+        if not isinstance(text, str):
+            raise garbled(self.reply, "content that is no text")
         self.reply.answered = True
         return TextDelta(text)
 
     def count(self, usage: dict[str, Any]) -> None:
-        if isinstance(asked := usage.get("input_tokens"), int):
-            self.cached = usage.get("cache_read_input_tokens") or 0
-            self.asked = asked + self.cached + (usage.get("cache_creation_input_tokens") or 0)
-        if isinstance(answered := usage.get("output_tokens"), int):
+        if (asked := counted(usage.get("input_tokens"))) is not None:
+            self.cached = counted(usage.get("cache_read_input_tokens")) or 0
+            self.asked = asked + self.cached + (counted(usage.get("cache_creation_input_tokens")) or 0)
+        if (answered := counted(usage.get("output_tokens"))) is not None:
             self.answered = answered
 
     def usage(self) -> Usage:

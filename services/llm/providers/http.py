@@ -10,7 +10,7 @@ import anyio
 import httpx2
 import orjson
 
-from quantum_suite.core.masking import mask_text
+from quantum_suite.core.masking import MASK, mask_text
 from quantum_suite.services.llm.errors import (
     ContextOverflow,
     Failed,
@@ -39,6 +39,8 @@ _OVERFLOW = re.compile(
 _NEVER = "insufficient_quota"
 _DONE = b"[DONE]"
 _DRAIN_SECONDS = 0.5
+_DISCONNECTED = "disconnected"
+"""In what the HTTP client says of a connection that ended before an answer began: it has no error of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,15 @@ class Endpoint:
     """The longest pause between two pieces of an answer, and before the first."""
     extra_body: Mapping[str, Any] = field(default_factory=dict)
     """Put into every request as it is: what this server alone understands."""
+    secrets: tuple[str, ...] = field(default=(), repr=False)
+    """What is masked in the server's own words: some repeat the key they do not accept."""
+
+    def words_of(self, body: bytes) -> str:
+        """Return what the server says in an error's body, in one bounded line, credentials masked."""
+        said = _words_of(body)
+        for secret in self.secrets:
+            said = said.replace(secret, MASK)
+        return mask_text(said)[:_MAX_PRINTED]
 
 
 @dataclass(slots=True)
@@ -62,6 +73,7 @@ class Reply:
     """An answer that has begun. Adapters set `answered` with the first piece: what fails later was billed."""
 
     response: httpx2.Response
+    endpoint: Endpoint
     engine: str
     answered: bool = False
     whole: Any = None
@@ -110,9 +122,10 @@ class ModelServer:
                 content=orjson.dumps({**body, **self.endpoint.extra_body}),
                 timeout=self._timeout,
             ) as response:
-                reply = Reply(response, engine)
+                reply = Reply(response, self.endpoint, engine)
                 if response.status_code != 200:
-                    raise status_error(engine, response.status_code, response.headers, await bounded(response))
+                    said = self.endpoint.words_of(await bounded(response))
+                    raise status_error(engine, response.status_code, response.headers, said)
                 await _check_kind(reply)
                 yield reply
         except (httpx2.TransportError, httpx2.DecodingError, httpx2.InvalidURL) as error:
@@ -131,17 +144,17 @@ class ModelServer:
 
 async def bounded(response: httpx2.Response, limit: int = 64 * 1024) -> bytes:
     """Return the beginning of a body."""
-    body = b""
-    async for chunk in response.aiter_bytes():
-        body += chunk[: limit - len(body)]
-        if len(body) >= limit:
-            break
-    return body
+    body = bytearray()
+    async with aclosing(response.aiter_bytes()) as chunks:
+        async for chunk in chunks:
+            body += chunk[: limit - len(body)]
+            if len(body) >= limit:
+                break
+    return bytes(body)
 
 
-def status_error(engine: str, status: int, headers: Mapping[str, str], body: bytes) -> ProviderError:
-    """Return what a status other than 200 means, with the server's own words."""
-    said = words_of(body)
+def status_error(engine: str, status: int, headers: Mapping[str, str], said: str) -> ProviderError:
+    """Return what a status other than 200 means; `said` are the server's own words."""
     wait = _wait(headers)
     told: dict[str, Any] = {"engine": engine, "printed": said, "retry_after_seconds": wait, "status": status}
     if status == 429 and _NEVER in said:
@@ -161,14 +174,14 @@ def status_error(engine: str, status: int, headers: Mapping[str, str], body: byt
     return Rejected(f"{engine} answered {status}: {said}", **told)
 
 
-def error_body(engine: str, error: Any, *, answered: bool) -> ProviderError:
+def error_body(reply: Reply, error: Any) -> ProviderError:
     """Return what an `error` object means that came where an answer was due."""
-    said = words_of(orjson.dumps({"error": error}))
+    said = reply.endpoint.words_of(orjson.dumps({"error": error}))
     code = error.get("code") if isinstance(error, dict) else None
     kind = str(error.get("type", "")) if isinstance(error, dict) else ""
     status = code if isinstance(code, int) and not isinstance(code, bool) else _STATUS_OF.get(kind, 500)
-    found = status_error(engine, status if status >= 400 else 500, {}, said.encode())
-    found.answered_anything = answered
+    found = status_error(reply.engine, status if status >= 400 else 500, {}, said)
+    found.answered_anything = reply.answered
     return found
 
 
@@ -183,8 +196,7 @@ _STATUS_OF = {
 }
 
 
-def words_of(body: bytes) -> str:
-    """Return what a server says in an error's body, in one bounded line, credentials masked."""
+def _words_of(body: bytes) -> str:
     try:
         said = orjson.loads(body)
     except ValueError:
@@ -195,7 +207,7 @@ def words_of(body: bytes) -> str:
             parts = (error.get("message") or error.get("detail"), error.get("type"), error.get("code"))
             error = ", ".join(str(part) for part in parts if part) or str(error)
         said = error
-    return mask_text(" ".join(str(said).split()))[:_MAX_PRINTED]
+    return " ".join(str(said).split())
 
 
 def garbled(reply: Reply, what: str, shown: bytes = b"") -> Garbled:
@@ -204,7 +216,7 @@ def garbled(reply: Reply, what: str, shown: bytes = b"") -> Garbled:
         f"{reply.engine} sent {what}.",
         "Check that base_url leads to a model server of this kind.",
         engine=reply.engine,
-        printed=words_of(shown[:_MAX_PRINTED]),
+        printed=reply.endpoint.words_of(shown[: 4 * _MAX_PRINTED]),
         answered_anything=reply.answered,
     )
 
@@ -218,8 +230,13 @@ def parsed(reply: Reply, data: bytes) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise garbled(reply, "JSON that is no object", data)
     if found.get("error"):
-        raise error_body(reply.engine, found["error"], answered=reply.answered)
+        raise error_body(reply, found["error"])
     return found
+
+
+def counted(value: Any) -> int | None:
+    """Return a count of tokens as a server gives it; None for what is none."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
 
 
 def cut(reply: Reply) -> StreamCut:
@@ -247,9 +264,11 @@ def _transport_error(engine: str, error: Exception, reply: Reply | None) -> Prov
         return Unreachable(f"{engine} cannot be reached: {error}".rstrip(": "), engine=engine)
     if isinstance(error, httpx2.TimeoutException):
         return Silent(f"{engine} fell silent.", engine=engine, answered_anything=answered)
-    if isinstance(error, httpx2.DecodingError | httpx2.ProtocolError) and reply is None:
-        return Garbled(f"{engine} does not speak HTTP properly: {error}", engine=engine)
+    if isinstance(error, httpx2.DecodingError):
+        return Garbled(f"{engine} sent what cannot be decoded: {error}", engine=engine, answered_anything=answered)
     if reply is None:
+        if isinstance(error, httpx2.ProtocolError) and _DISCONNECTED not in str(error):
+            return Garbled(f"{engine} does not speak HTTP properly: {error}", engine=engine)
         return Unreachable(f"{engine} closed the connection before it answered.", engine=engine)
     return StreamCut(f"{engine} stopped in the middle of its answer.", engine=engine, answered_anything=answered)
 

@@ -20,7 +20,7 @@ from quantum_suite.services.llm.interface import (
     ToolCallRequested,
     Usage,
 )
-from quantum_suite.services.llm.providers.http import ModelServer, Reply, cut, garbled
+from quantum_suite.services.llm.providers.http import ModelServer, Reply, counted, cut, garbled
 from quantum_suite.services.llm.providers.tool_calls import PartialToolCall, whole_call
 
 Tokenizer = Literal["llama.cpp", "vllm"]
@@ -75,7 +75,7 @@ class OpenAICompatibleProvider:
         if not isinstance(said, dict):
             return None
         count = said.get("count", len(tokens) if isinstance(tokens := said.get("tokens"), list) else None)
-        return count if isinstance(count, int) else None
+        return counted(count)
 
 
 def _body(request: ModelRequest, model: str, max_tokens_field: str) -> dict[str, Any]:
@@ -147,7 +147,13 @@ class _Answer:
         self.usage = Usage(0, 0, estimated=True)
 
     def take(self, chunk: dict[str, Any]) -> str:
-        """Note a chunk and return the text in it."""
+        """Note a chunk and return the text in it. Raises Garbled."""
+        try:
+            return self._take(chunk)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise garbled(self.reply, "an event that is no part of an answer") from error
+
+    def _take(self, chunk: dict[str, Any]) -> str:
         if isinstance(usage := chunk.get("usage"), dict):
             self.usage = _usage(usage)
         choices = chunk.get("choices")
@@ -161,6 +167,9 @@ class _Answer:
             return ""
         for number, piece in enumerate(delta.get("tool_calls") or ()):
             self._take_call(number, piece)
+        if delta.get("reasoning_content") or delta.get("reasoning"):
+            # Thought is billed, and is no part of the answer.
+            self.reply.answered = True
         text = delta.get("content") or delta.get("refusal") or ""
         if not isinstance(text, str):
             raise garbled(self.reply, "content that is no text")
@@ -171,8 +180,8 @@ class _Answer:
         if not isinstance(function, dict):
             raise garbled(self.reply, "a tool call that cannot be read")
         call = self.calls.setdefault(piece.get("index", number), PartialToolCall())
-        call.id = call.id or piece.get("id") or ""
-        call.name = call.name or function.get("name") or ""
+        call.id = call.id or str(piece.get("id") or "")
+        call.name = call.name or str(function.get("name") or "")
         call.arguments.append(str(function.get("arguments") or ""))
         self.reply.answered = True
 
@@ -219,12 +228,12 @@ def _whole(reply: Reply, provider: str, model: str) -> list[ModelEvent]:
 
 
 def _usage(said: dict[str, Any]) -> Usage:
-    asked, answered = said.get("prompt_tokens"), said.get("completion_tokens")
-    if not isinstance(asked, int) or not isinstance(answered, int):
+    asked, answered = counted(said.get("prompt_tokens")), counted(said.get("completion_tokens"))
+    if asked is None or answered is None:
         return Usage(0, 0, estimated=True)
     details = said.get("prompt_tokens_details")
-    cached = details.get("cached_tokens") if isinstance(details, dict) else 0
-    return Usage(asked, answered, estimated=False, cached_input_tokens=cached if isinstance(cached, int) else 0)
+    cached = counted(details.get("cached_tokens")) if isinstance(details, dict) else 0
+    return Usage(asked, answered, estimated=False, cached_input_tokens=min(cached or 0, asked))
 
 
 def _reason(said: str | None, calls: bool) -> FinishReason:
