@@ -1,0 +1,1 @@
+"""Which files of a workspace are indexed, and whether they are still what they were."""

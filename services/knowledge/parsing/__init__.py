@@ -1,0 +1,1 @@
+"""Files taken apart: definitions of programs, sections of documents. Runs in worker processes."""

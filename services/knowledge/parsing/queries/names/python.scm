@@ -1,0 +1,27 @@
+(identifier) @reference
+(attribute attribute: (identifier) @member)
+(keyword_argument name: (identifier) @skip)
+(import_statement) @import
+(import_from_statement) @import
+(comment) @comment
+(parameters (identifier) @local)
+(parameters (default_parameter name: (identifier) @local))
+(parameters (typed_parameter (identifier) @local))
+(parameters (typed_default_parameter name: (identifier) @local))
+(parameters (list_splat_pattern (identifier) @local))
+(parameters (dictionary_splat_pattern (identifier) @local))
+(typed_parameter (list_splat_pattern (identifier) @local))
+(typed_parameter (dictionary_splat_pattern (identifier) @local))
+(lambda_parameters (identifier) @local)
+(lambda_parameters (default_parameter name: (identifier) @local))
+(assignment left: (identifier) @local)
+(assignment left: (pattern_list (identifier) @local))
+(assignment left: (tuple_pattern (identifier) @local))
+(augmented_assignment left: (identifier) @local)
+(named_expression name: (identifier) @local)
+(for_statement left: (identifier) @local)
+(for_statement left: (pattern_list (identifier) @local))
+(for_in_clause left: (identifier) @local)
+(for_in_clause left: (pattern_list (identifier) @local))
+(as_pattern_target (identifier) @local)
+(global_statement (identifier) @global)

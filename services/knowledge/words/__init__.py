@@ -1,0 +1,1 @@
+"""Search by words: how text becomes words, and how a question does."""
