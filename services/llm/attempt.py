@@ -117,6 +117,9 @@ class Attempt:
         request, candidate, call = self._request, self._candidate, self._call
         asked = upper_input(request)
         most = Usage(asked, request.max_output_tokens, estimated=True)
+        await self._books.prices.ready(candidate.options, candidate.model)
+        cost = self._books.prices.cost(candidate.options, candidate.model, most)
+        call.check_budget(candidate.name, asked + request.max_output_tokens, cost)
         now = datetime.now(UTC)
         await self._books.ledger.reserve(
             Reservation(
@@ -128,7 +131,7 @@ class Attempt:
                 candidate.model,
                 call.request.purpose,
                 asked + request.max_output_tokens,
-                self._books.prices.cost(candidate.options, candidate.model, most),
+                cost,
                 now + timedelta(seconds=call.remaining) + _AFTER_DEADLINE,
             ),
             self._books.budgets,

@@ -6,7 +6,7 @@ from typing import Any
 import anyio
 import orjson
 
-from quantum_suite.core.errors import CallerError
+from quantum_suite.core.errors import CallerError, Refused
 from quantum_suite.core.ids import new_id
 from quantum_suite.services.llm.configuration import MaskingOptions
 from quantum_suite.services.llm.digests import request_digest
@@ -69,6 +69,30 @@ class Call:
         self.output_tokens += usage.output_tokens
         self.estimated |= usage.estimated
         self.nano_usd = None if self.nano_usd is None or nano_usd is None else self.nano_usd + nano_usd
+
+    def check_budget(self, model: str, tokens: int, nano_usd: int | None) -> None:
+        """Raise Refused where one more attempt, at its upper estimate, may pass what the call may take."""
+        request = self.request
+        spent = self.input_tokens + self.output_tokens
+        if request.budget_tokens is not None and spent + tokens > request.budget_tokens:
+            raise Refused(
+                f"The call may take {request.budget_tokens} tokens; {spent} are spent, and this may take {tokens} "
+                "more.",
+                "Raise its budget, send less, or ask for a shorter answer.",
+            )
+        if request.budget_usd is None:
+            return
+        if nano_usd is None or self.nano_usd is None:
+            raise Refused(
+                f"No price is known for {model}, and the call's budget is in US dollars.",
+                "Give the model a price in providers.yaml, or the call a budget in tokens.",
+            )
+        if self.nano_usd + nano_usd > request.budget_usd * NANO:
+            raise Refused(
+                f"The call may cost ${request.budget_usd:.4f}; ${self.nano_usd / NANO:.4f} are spent, and this "
+                f"may cost ${nano_usd / NANO:.4f} more.",
+                "Raise its budget, send less, or ask for a shorter answer.",
+            )
 
     def usage(self) -> Usage:
         """Return what it took over all attempts."""

@@ -9,7 +9,7 @@ import orjson
 
 from quantum_suite.services.llm.interface import ModelRequest, ToolCall
 
-_NOT_ASKED = ("call_id", "correlation_id", "deadline_seconds", "purpose")
+_NOT_ASKED = ("budget_tokens", "budget_usd", "call_id", "correlation_id", "deadline_seconds", "purpose")
 
 
 def request_digest(masked: ModelRequest) -> str:

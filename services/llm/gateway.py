@@ -30,12 +30,14 @@ from quantum_suite.services.llm.interface import (
     Usage,
 )
 from quantum_suite.services.llm.json_repair import CUT
-from quantum_suite.services.llm.ledger.interface import EVERYBODY, NANO, Budget, Ledger
+from quantum_suite.services.llm.ledger.interface import EVERYBODY, NANO, Budget, Ledger, Period, Used
 from quantum_suite.services.llm.plan import Plan, Prospect
 from quantum_suite.services.llm.prices import PriceList
 from quantum_suite.services.llm.provider_gate import Closed, ProviderGate
 from quantum_suite.services.llm.routing import candidates
 from quantum_suite.services.llm.schema_output import AcceptedJson, AnswerSchema, NotAccepted, asked_again
+from quantum_suite.services.llm.standing import GatewayStanding
+from quantum_suite.services.llm.surveying import standing_of
 from quantum_suite.services.llm.tokens import estimated_input, upper_input
 
 _OTHERS_SECONDS = 5.0
@@ -77,6 +79,14 @@ class ModelGateway:
             text, calls, finished = await self._whole(call, call.masked, Plan(plan_of), schema)
             watched.answered(finished, answer_digest(text, calls))
             return _answer(call, call.masking.restore(text), calls, finished)
+
+    async def standing(self, principal: str) -> GatewayStanding:
+        """Return how everything stands; see the port."""
+        return await standing_of(self.config, self.gates, self.prices, self.ledger, self._budgets(principal))
+
+    async def used(self, per: Period, principal: str | None = None) -> list[Used]:
+        """Return what was used; see the port."""
+        return await self.ledger.used(per, principal)
 
     def stream(
         self, request: ModelRequest, principal: str

@@ -5,6 +5,9 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
+from quantum_suite.services.llm.ledger.interface import Period, Used
+from quantum_suite.services.llm.standing import GatewayStanding
+
 Role = Literal["system", "user", "assistant", "tool"]
 
 
@@ -57,6 +60,10 @@ class ModelRequest:
     """What it is for, in the ledger and the audit: `qagent.generate_code`."""
     call_id: str = ""
     """Names the call: who asks again under it, after a crash say, is charged once. Made up where it is empty."""
+    budget_usd: float | None = None
+    """What the call may cost over all its attempts: refused beforehand where it may cost more."""
+    budget_tokens: int | None = None
+    """The same in tokens, sent and received."""
     correlation_id: str = ""
     """What its event is correlated with: the workflow run or call it is made for. Does not bear on the answer."""
 
@@ -156,6 +163,14 @@ class Gateway(Protocol):
         """Return a whole answer. Raises Refused (budget, nothing configured), RateLimited, Unavailable (every
         provider is away), EngineError, CallerError (too long for the model, a schema that is none), Conflict (the
         call id stands for another request)."""
+        ...
+
+    async def standing(self, principal: str) -> GatewayStanding:
+        """Return how routes and providers are now, and what is left of the budgets that bind a principal."""
+        ...
+
+    async def used(self, per: Period, principal: str | None = None) -> list[Used]:
+        """Return what a principal, or everybody, used this day or month, what took most tokens first."""
         ...
 
     def stream(

@@ -85,7 +85,7 @@ async def open_gateway(
     file that is wrong. The caller keeps `ledger`, `cache`, `events` and `limiter`, and closes them after.
     """
     if config_path is None:
-        yield UnconfiguredGateway()
+        yield UnconfiguredGateway(ledger)
         return
     config = load_models(config_path)
     limits = limiter or MemoryRateLimiter()

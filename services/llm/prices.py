@@ -1,6 +1,10 @@
 """What tokens cost: the operator's own figures, else the price list that the wheel of genai-prices holds."""
 
+import importlib
+from contextlib import suppress
 from urllib.parse import urlsplit
+
+import anyio.to_thread
 
 from quantum_suite.core.errors import EngineMissing
 from quantum_suite.services.llm.configuration import ModelOptions, Price, ProviderOptions
@@ -12,6 +16,16 @@ NANO = 1_000_000_000
 
 class PriceList:
     """Says what usage costs, in billionths of a US dollar. The list is loaded on first need."""
+
+    def __init__(self) -> None:
+        self._loaded = False
+
+    async def ready(self, options: ProviderOptions, model: str) -> None:
+        """Load the list where a price is not known without it: that takes half a second, and others go on."""
+        known = options.models.get(model, ModelOptions()).price
+        if not self._loaded and known is None and not options.local:
+            await anyio.to_thread.run_sync(_load)
+            self._loaded = True
 
     def cost(self, options: ProviderOptions, model: str, usage: Usage) -> int | None:
         """Return the cost; None where no price is known."""
@@ -62,6 +76,11 @@ class PriceList:
         except (LookupError, ValueError):
             return None
         return round(found.total_price * NANO)
+
+
+def _load() -> None:
+    with suppress(ImportError):
+        importlib.import_module("genai_prices")
 
 
 def _origin(url: str) -> str:

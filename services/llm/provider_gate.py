@@ -11,6 +11,7 @@ from quantum_suite.services.breaker import CircuitBreaker
 from quantum_suite.services.limits.interface import Budget, RateLimiter
 from quantum_suite.services.llm.configuration import ProviderOptions
 from quantum_suite.services.llm.errors import ProviderError
+from quantum_suite.services.llm.standing import State
 
 _LONGEST_REST_SECONDS = 300.0
 _ROUNDING_SECONDS = 0.01
@@ -49,13 +50,22 @@ class ProviderGate:
         self._tokens = _budget(options.tokens_per_minute)
 
     @property
-    def state(self) -> str:
-        """Say in a word how it stands: ready, resting, open (its circuit) or unusable."""
+    def state(self) -> State:
+        """Say in a word how it stands; `open`: its circuit is."""
         if self.problem is not None:
             return "unusable"
         if self.breaker.blocks():
             return "open"
         return "resting" if self.rests_seconds > 0 else "ready"
+
+    @property
+    def why(self) -> str:
+        """Say why it is not ready; empty when it is."""
+        try:
+            self.check()
+        except Closed as closed:
+            return str(closed)
+        return ""
 
     @property
     def rests_seconds(self) -> float:

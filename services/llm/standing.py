@@ -1,6 +1,9 @@
 """How models and providers stand now, for a person or an assistant to look at."""
 
 from dataclasses import dataclass
+from typing import Literal
+
+State = Literal["ready", "resting", "open", "unusable"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,14 +26,28 @@ class ProviderStanding:
     name: str
     kind: str
     host: str
-    state: str
-    """ready, resting, open (its circuit), or unusable."""
+    state: State
+    """`open`: its circuit is."""
     why: str
     """Empty when it is ready."""
     in_flight: int
     failures: int
     """In a row."""
     models: tuple[ModelStanding, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetStanding:
+    """What binds a principal, and what is spent of it."""
+
+    scope: str
+    """The principal, or `*` for everybody together."""
+    per: Literal["day", "month"]
+    usd: float | None
+    tokens: int | None
+    spent_usd: float
+    spent_tokens: int
+    """Reservations included."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,5 +59,4 @@ class GatewayStanding:
     """Empty when it is."""
     providers: tuple[ProviderStanding, ...] = ()
     routes: tuple[tuple[str, tuple[str, ...]], ...] = ()
-    budgets: tuple[str, ...] = ()
-    """In words."""
+    budgets: tuple[BudgetStanding, ...] = ()

@@ -5,13 +5,26 @@ from contextlib import AbstractAsyncContextManager
 
 from quantum_suite.core.errors import Refused
 from quantum_suite.services.llm.interface import ModelAnswer, ModelEvent, ModelRequest
+from quantum_suite.services.llm.ledger.interface import Ledger, Period, Used
 from quantum_suite.services.llm.loading import HOW_TO_CONFIGURE
+from quantum_suite.services.llm.standing import GatewayStanding
 
 
 class UnconfiguredGateway:
     """Refuses every question."""
 
     configured = False
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
+    async def standing(self, principal: str) -> GatewayStanding:
+        """Return that there is nothing, and how to change that."""
+        return GatewayStanding(configured=False, how_to_configure=HOW_TO_CONFIGURE)
+
+    async def used(self, per: Period, principal: str | None = None) -> list[Used]:
+        """Return what was used while there were models."""
+        return await self._ledger.used(per, principal)
 
     async def ask(self, request: ModelRequest, principal: str) -> ModelAnswer:
         """Raise Refused with what to do."""

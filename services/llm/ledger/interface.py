@@ -95,6 +95,28 @@ class Spent:
     attempts: int
 
 
+@dataclass(frozen=True, slots=True)
+class Used:
+    """What a principal used of a model for a purpose in a period."""
+
+    principal: str
+    provider: str
+    model: str
+    purpose: str
+    attempts: int
+    answered: int
+    cut: int
+    failed: int
+    input_tokens: int
+    output_tokens: int
+    """What is reserved and not settled counts here."""
+    nano_usd: int
+    unpriced: int
+    """Charged attempts whose price nobody knows: not in `nano_usd`."""
+    estimated: int
+    """Attempts whose tokens are estimates."""
+
+
 class Ledger(Protocol):
     """Keeps charges. What `reserve` and `settle` have returned survives the process; several may use one ledger,
     and no two of them together pass a budget. Raises Unavailable while the database is away."""
@@ -115,6 +137,10 @@ class Ledger(Protocol):
         """Return what a principal, or `EVERYBODY`, spent today and this month."""
         ...
 
+    async def used(self, per: Period, principal: str | None = None) -> list[Used]:
+        """Return what a principal, or everybody, used this day or month, what took most tokens first."""
+        ...
+
     async def charges(self, principal: str | None = None, *, limit: int = 50) -> list[Charge]:
         """Return the newest attempts, of one principal or of all."""
         ...
@@ -128,6 +154,12 @@ def periods_of(moment: datetime) -> dict[Period, str]:
     """Return the names of the day and the month a moment is in."""
     day = moment.astimezone(UTC).date().isoformat()
     return {"day": day, "month": day[:7]}
+
+
+def began(per: Period, moment: datetime) -> datetime:
+    """Return when the day or the month began that a moment is in."""
+    midnight = moment.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    return midnight if per == "day" else midnight.replace(day=1)
 
 
 def check_budget(budget: Budget, spent: Spent, reservation: Reservation, more_tokens: int, more_usd: int) -> None:

@@ -1,5 +1,6 @@
 """The ledger in memory: for tests, and for a suite that should leave no trace."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -10,9 +11,12 @@ from quantum_suite.services.llm.ledger.interface import (
     Budget,
     Charge,
     Outcome,
+    Period,
     Reservation,
     Spent,
+    Used,
     another_request,
+    began,
     check_budget,
     periods_of,
     too_often,
@@ -89,6 +93,15 @@ class MemoryLedger:
     async def spent(self, scope: str) -> list[Spent]:
         return [self._total(scope, period) for period in periods_of(self._now()).values()]
 
+    async def used(self, per: Period, principal: str | None = None) -> list[Used]:
+        since = began(per, self._now())
+        groups: dict[tuple[str, str, str, str], list[Charge]] = {}
+        for one in self._charges.values():
+            if principal in (None, one.principal) and one.reserved_at >= since:
+                groups.setdefault((one.principal, one.provider, one.model, one.purpose), []).append(one)
+        found = [_used(names, charges) for names, charges in groups.items()]
+        return sorted(found, key=lambda one: one.input_tokens + one.output_tokens, reverse=True)
+
     async def charges(self, principal: str | None = None, *, limit: int = 50) -> list[Charge]:
         found = [one for one in self._charges.values() if principal in (None, one.principal)]
         return sorted(found, key=lambda one: one.reserved_at, reverse=True)[:limit]
@@ -108,3 +121,19 @@ class MemoryLedger:
                 self._totals[scope, period] = Spent(
                     scope, period, before.nano_usd + nano_usd, before.tokens + tokens, before.attempts + attempts
                 )
+
+
+def _used(names: tuple[str, str, str, str], charges: Sequence[Charge]) -> Used:
+    states = Counter(one.state for one in charges)
+    return Used(
+        *names,
+        attempts=len(charges),
+        answered=states["answered"],
+        cut=states["cut"],
+        failed=states["failed"],
+        input_tokens=sum(one.input_tokens for one in charges),
+        output_tokens=sum(one.output_tokens for one in charges),
+        nano_usd=sum(one.nano_usd or 0 for one in charges),
+        unpriced=sum(one.nano_usd is None for one in charges),
+        estimated=sum(one.estimated and one.state != "failed" for one in charges),
+    )

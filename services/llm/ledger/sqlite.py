@@ -14,9 +14,12 @@ from quantum_suite.services.llm.ledger.interface import (
     Budget,
     Charge,
     Outcome,
+    Period,
     Reservation,
     Spent,
+    Used,
     another_request,
+    began,
     check_budget,
     periods_of,
     too_often,
@@ -62,6 +65,13 @@ _ADD = (
     "INSERT INTO totals VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET nano_usd = nano_usd + excluded.nano_usd, "
     "tokens = tokens + excluded.tokens, attempts = attempts + excluded.attempts"
 )
+_USED = """
+SELECT principal, provider, model, purpose, count(*), sum(state = 'answered'), sum(state = 'cut'),
+    sum(state = 'failed'), sum(input_tokens), sum(output_tokens), sum(coalesce(nano_usd, 0)),
+    sum(nano_usd IS NULL), sum(estimated AND state <> 'failed')
+FROM charges WHERE reserved_at >= ?1 AND (?2 IS NULL OR principal = ?2)
+GROUP BY 1, 2, 3, 4 ORDER BY sum(input_tokens + output_tokens) DESC LIMIT 1000
+"""
 
 
 def _now() -> datetime:
@@ -97,6 +107,10 @@ class SqliteLedger:
     async def spent(self, scope: str) -> list[Spent]:
         periods = periods_of(self._now()).values()
         return await self._database.read(lambda db: [_total(db, scope, period) for period in periods])
+
+    async def used(self, per: Period, principal: str | None = None) -> list[Used]:
+        told = (_text(began(per, self._now())), principal)
+        return await self._database.read(lambda db: [Used(*row) for row in db.execute(_USED, told)])
 
     async def charges(self, principal: str | None = None, *, limit: int = 50) -> list[Charge]:
         query = (

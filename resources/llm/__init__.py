@@ -1,0 +1,1 @@
+"""What the resources over language models show."""

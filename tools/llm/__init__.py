@@ -1,0 +1,1 @@
+"""What the tools over language models do."""
