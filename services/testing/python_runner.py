@@ -19,6 +19,7 @@ import anyio
 import anyio.to_thread
 
 from quantum_suite.core.errors import CallerError, EngineMissing
+from quantum_suite.core.masking import mask_text
 from quantum_suite.core.verdicts import Isolation
 from quantum_suite.services.sandbox.interface import Sandbox, SandboxCommand, SandboxRun
 from quantum_suite.services.testing.coverage_data import read_coverage
@@ -204,7 +205,7 @@ class PythonRunner:
         elif end.ended_by == "timeout":
             message = f"was running when the time for all tests was over: {end.explanation}"
         else:
-            message = f"ended the process it ran in. {end.explanation}\n{_tail([end])}"
+            message = f"ended the process it ran in. {end.explanation}\n{text_tail([end])}"
         shard.cases[running.id] = replace(running, outcome="error", message=message.strip())
         shard.notes.append(f"{running.id} {message.splitlines()[0]}")
         return running.id
@@ -222,7 +223,7 @@ class PythonRunner:
                 raise CallerError(
                     f"{self._name} does not find {missing}."
                     if missing
-                    else f"{self._name} refuses: {_tail([end])}",
+                    else f"{self._name} refuses: {text_tail([end])}",
                     "Name files below the root, or ids as an earlier run gave them.",
                     argument="select",
                 )
@@ -247,7 +248,7 @@ class PythonRunner:
             ended=ended,
             isolation=ends[0].isolation if ends else Isolation.NOT_NEEDED,
             seconds=seconds,
-            output_tail=_tail(ends),
+            output_tail=text_tail(ends),
             coverage=coverage,
             junit_xml=junit_xml(self._name, every, seconds),
             explanation=_explain(shards, ends, ended, problems),
@@ -285,9 +286,10 @@ def _explain(
     return "; ".join(note.rstrip(".") for note in notes) + "."
 
 
-def _tail(ends: Sequence[SandboxRun]) -> str:
+def text_tail(ends: Sequence[SandboxRun]) -> str:
+    """Return the end of what was printed beside the results, secrets masked."""
     text = "\n".join(end.stderr.decode("utf-8", "replace").strip() for end in ends if end.stderr.strip())
-    return text[-TAIL_CHARACTERS:]
+    return mask_text(text[-TAIL_CHARACTERS:])
 
 
 def _offer_coverage(folder: Path) -> list[Path]:

@@ -33,6 +33,8 @@ class RunAccount:
         self.problems: list[TestCase] = []
         self.status: int | None = None
         """The exit status the tests came to; None while they have not come to their end."""
+        self.measured: list[Any] = []
+        """What a JavaScript runner says of the files it measured."""
         self._takes: dict[str, Callable[[dict[str, Any]], TestCase | None]] = {
             "hello": self._hello,
             "missing": self._missing,
@@ -43,6 +45,7 @@ class RunAccount:
             "slow": self._slow,
             "end": self._end,
             "done": self._done,
+            "coverage": self._measured,
         }
 
     def take(self, line: bytes) -> TestCase | None:
@@ -111,6 +114,10 @@ class RunAccount:
         status = record.get("status")
         self.status = status if isinstance(status, int) else 1
         self._note_coverage(record)
+
+    def _measured(self, record: dict[str, Any]) -> None:
+        files = record.get("files")
+        self.measured = files if isinstance(files, list) else []
 
     def _note_coverage(self, record: dict[str, Any]) -> None:
         if record.get("coverage_problem"):
