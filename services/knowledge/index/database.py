@@ -80,5 +80,5 @@ def next_generation(connection: sqlite3.Connection) -> None:
 
 
 def words_table(*, document: bool) -> str:
-    """Return the table of words: one for code, one for documents, so that neither makes the other's words common."""
+    """Return the table of words: code and documents have one each, as common words differ between them."""
     return "document_words" if document else "code_words"

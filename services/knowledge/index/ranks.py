@@ -17,6 +17,8 @@ _DAMPING = 0.85
 _ROUNDS = 20
 _ENOUGH = 1e-5
 _MANY = 12
+_BY_NAME_ALONE = 0.1
+_FAMILIES = {"javascript": "typescript", "cpp": "c"}
 _WORDS = re.compile(r"\w+")
 
 Targets = dict[int, dict[int, float]]
@@ -40,18 +42,20 @@ def _graph(db: sqlite3.Connection, symbols: list[tuple[int, int, int, str]]) -> 
     by_name: dict[str, list[int]] = defaultdict(list)
     for node, (_, _, _, name) in enumerate(symbols):
         by_name[name].append(node)
-    paths = dict(db.execute("SELECT id, path FROM files"))
-    homes = {file: place_words(path) for file, path in paths.items()}
+    files = db.execute("SELECT id, path, language FROM files").fetchall()
+    homes = {file: place_words(path) for file, path, _ in files}
+    families = {file: _FAMILIES.get(language, language) for file, _, language in files}
     imported = {file: frozenset(_WORDS.findall(text)) for file, text in _imports(db)}
     targets: Targets = defaultdict(lambda: defaultdict(float))
     for name, nodes in by_name.items():
         for file, places in db.execute("SELECT file, places FROM uses WHERE name = ?", (name,)):
-            if file not in paths:
-                continue
-            meant = _meant(file, nodes, symbols, homes, imported)
+            family = families.get(file)
+            meant, tied = _meant(
+                file, [n for n in nodes if families[symbols[n][1]] == family], symbols, homes, imported
+            )
             if not meant or len(meant) > _MANY:
                 continue
-            share = 1.0 / len(meant)
+            share = (1.0 if tied else _BY_NAME_ALONE) / len(meant)
             for _, _, around in PLACE.iter_unpack(places):
                 source = node_at.get((file, around - 1), -1)
                 for node in meant:
@@ -71,13 +75,14 @@ def _meant(
     symbols: list[tuple[int, int, int, str]],
     homes: Mapping[int, frozenset[str]],
     imported: Mapping[int, frozenset[str]],
-) -> list[int]:
-    if len(nodes) == 1:
-        return nodes
+) -> tuple[list[int], bool]:
+    """Return the definitions a name may mean in a file, and whether something ties it to them."""
     if here := [node for node in nodes if symbols[node][1] == file]:
-        return here
+        return here, True
     known = imported.get(file, frozenset())
-    return [node for node in nodes if homes[symbols[node][1]] & known] or nodes
+    if near := [node for node in nodes if homes[symbols[node][1]] & known]:
+        return near, True
+    return nodes, False
 
 
 def _page_rank(count: int, targets: Targets) -> list[float]:

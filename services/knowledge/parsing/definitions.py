@@ -23,7 +23,7 @@ _CHUNK_KINDS: Mapping[str, ChunkKind] = {
     **dict.fromkeys(("class", "interface", "struct", "trait", "enum", "module", "type"), "class"),
 }
 _WHITESPACE = re.compile(r"\s+")
-_LAST_COMMENT = re.compile(r"#[^\n]*\s*$")
+_LAST_COMMENT = re.compile(r"(?:#[^\n]*\s*)+$")
 _SIGNATURE_CHARS = 300
 _NAME_CHARS = 120
 _QUALIFIED_CHARS = 400

@@ -25,3 +25,7 @@
 (for_in_clause left: (pattern_list (identifier) @local))
 (as_pattern_target (identifier) @local)
 (global_statement (identifier) @global)
+(import_from_statement module_name: (dotted_name (identifier) @skip))
+(import_from_statement module_name: (relative_import (dotted_name (identifier) @skip)))
+(import_statement name: (dotted_name (identifier) @skip))
+(import_statement name: (aliased_import name: (dotted_name (identifier) @skip)))

@@ -1,0 +1,113 @@
+"""Search in one index: by words, by meaning, and by the names of symbols, merged into one order."""
+
+import re
+
+import anyio
+
+from quantum_suite.core.errors import CallerError, SuiteError
+from quantum_suite.services.knowledge.embed_chunks import collection_name
+from quantum_suite.services.knowledge.index.reading import Scope, by_symbol, by_words, chunks_of, keys_in_scope
+from quantum_suite.services.knowledge.interface import Hit, SearchAnswer, SearchRequest
+from quantum_suite.services.knowledge.parsing.languages import LANGUAGES
+from quantum_suite.services.knowledge.ranking import fuse
+from quantum_suite.services.knowledge.workspace import Workspace
+
+MAX_LIMIT = 100
+MAX_QUERY_CHARS = 2_000
+_DEPTH = 100
+"""Chunks each way of searching puts forward."""
+_NARROW_DEPTH = 1_000
+"""By meaning, where only some chunks are asked for: neighbours are picked before they are filtered."""
+_IDENTIFIER = re.compile(r"[A-Za-z_$][\w$]*(?:(?:\.|::|#|->)[A-Za-z_$~][\w$]*)*")
+_SEPARATOR = re.compile(r"::|#|->")
+_LOOKS_LIKE_CODE = re.compile(r"_|[a-z0-9][A-Z]|\.|::|\d")
+
+Scored = list[tuple[str, float]]
+
+
+async def search(workspace: Workspace, request: SearchRequest) -> SearchAnswer:
+    """Return the best chunks. Raises CallerError for a wrong request, NotFound without an index."""
+    scope = _checked(request)
+    caveats = await workspace.refresh()
+    words: Scored = []
+    meaning: Scored = []
+    symbols: list[str] = []
+
+    async def look_by_words() -> None:
+        nonlocal words, symbols
+        depth = max(_DEPTH, request.limit)
+        if request.mode != "meaning":
+            words = await workspace.database.read(lambda db: by_words(db, request.query, scope, depth))
+        names = names_in(request.query)
+        if names and not scope.documents:
+            symbols = await workspace.database.read(lambda db: by_symbol(db, names, scope, request.limit))
+
+    async def look_by_meaning() -> None:
+        nonlocal meaning
+        if request.mode == "words":
+            return
+        try:
+            meaning = await _by_meaning(workspace, request.query, scope, request.limit)
+        except SuiteError as error:
+            caveats.append(f"Not searched by meaning: {error}")
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(look_by_words)
+        tasks.start_soon(look_by_meaning)
+    ranked = fuse(words, meaning, symbols, request.limit)
+    chunks = await workspace.database.read(lambda db: chunks_of(db, [key for key, _, _ in ranked]))
+    hits = tuple(Hit(chunks[key], score, found_by) for key, score, found_by in ranked if key in chunks)
+    status = await workspace.status(look=False)
+    if request.mode != "words" and workspace.meaning.parts is None:
+        caveats.append(f"Not searched by meaning: {workspace.meaning.reason}")
+    elif request.mode != "words" and status.vectors < status.chunks:
+        missing = 1 - status.vectors / status.chunks
+        caveats.append(
+            f"Vectors are missing for {_percent(missing)} of the chunks; those are found by words alone."
+        )
+    return SearchAnswer(hits, status, tuple(caveats))
+
+
+async def _by_meaning(workspace: Workspace, query: str, scope: Scope, limit: int) -> Scored:
+    parts = workspace.meaning.parts
+    if parts is None:
+        return []
+    embedder, store = parts
+    (vector,) = await embedder.embed([query], query=True)
+    collection = collection_name(workspace.folder, embedder.model, documents=scope.documents)
+    depth = _NARROW_DEPTH if scope.is_narrow else max(_DEPTH, limit)
+    near = await store.nearest(collection, vector, depth)
+    there = await workspace.database.read(lambda db: keys_in_scope(db, [key for key, _ in near], scope))
+    return [(key, similarity) for key, similarity in near if key in there][: max(_DEPTH, limit)]
+
+
+def names_in(query: str) -> list[str]:
+    """Return the names of symbols a query spells out: what looks like code, or is all there is."""
+    found = _IDENTIFIER.findall(query)
+    if len(found) == 1 and found[0] == query.strip():
+        return [_SEPARATOR.sub(".", found[0])]
+    return [_SEPARATOR.sub(".", name) for name in dict.fromkeys(found) if _LOOKS_LIKE_CODE.search(name)]
+
+
+def _checked(request: SearchRequest) -> Scope:
+    if not request.query.strip():
+        raise CallerError("The query is empty.", "Say what to look for, in words or by name.", argument="query")
+    if len(request.query) > MAX_QUERY_CHARS:
+        raise CallerError(
+            f"The query has {len(request.query):,} characters.",
+            f"Ask in at most {MAX_QUERY_CHARS:,}.",
+            argument="query",
+        )
+    if not 1 <= request.limit <= MAX_LIMIT:
+        raise CallerError(f"limit is {request.limit}.", f"Ask for 1 to {MAX_LIMIT} chunks.", argument="limit")
+    if request.language is not None and request.language not in LANGUAGES:
+        raise CallerError(
+            f"'{request.language[:50]}' is not indexed.",
+            f"Name one of {', '.join(LANGUAGES)}.",
+            argument="language",
+        )
+    return Scope(request.kinds == "documents", request.path_prefix.removeprefix("./"), request.language)
+
+
+def _percent(share: float) -> str:
+    return f"{max(share, 0.01):.0%}"
