@@ -8,11 +8,9 @@ from pathlib import Path
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from quantum_suite.core.errors import ConfigurationError
-from quantum_suite.services.databases.postgres import open_postgres
 from quantum_suite.services.knowledge.interface import VectorStore
 from quantum_suite.services.knowledge.vectors.chroma import ChromaVectorStore
 from quantum_suite.services.knowledge.vectors.memory import MemoryVectorStore
-from quantum_suite.services.knowledge.vectors.pgvector import PgVectorStore
 from quantum_suite.services.knowledge.vectors.sqlite import SqliteVectorStore
 
 DEFAULT = "auto"
@@ -73,6 +71,10 @@ async def _open(kind: str, setting: str, directory: Path, stack: AsyncExitStack)
         server = ChromaVectorStore.server(setting.removeprefix("chroma+"))
         return await stack.enter_async_context(server)
     if kind in ("postgresql", "postgres"):
+        # PostgreSQL's client takes a quarter of a second to import, and few need it.
+        from quantum_suite.services.databases.postgres import open_postgres
+        from quantum_suite.services.knowledge.vectors.pgvector import PgVectorStore
+
         return PgVectorStore(await stack.enter_async_context(open_postgres(setting)))
     raise ConfigurationError(f"'{parts.scheme}://{parts.hostname or ''}' is no place for vectors.", _USE)
 
