@@ -2,6 +2,7 @@
 
 import hmac
 import logging
+import os
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -44,6 +45,8 @@ from quantum_suite.servers.module import Services
 from quantum_suite.services.audit.jsonl import JsonlAuditLog
 from quantum_suite.services.capacity.files import FileCapacity
 from quantum_suite.services.capacity.places import places_for
+from quantum_suite.services.knowledge.interface import Knowledge as WorkspaceKnowledge
+from quantum_suite.services.knowledge.opening import open_knowledge
 from quantum_suite.services.llm.interface import Gateway as Models
 from quantum_suite.services.llm.opening import open_models
 from quantum_suite.services.sagas.consumer import TIMER
@@ -145,7 +148,15 @@ async def open_hub(  # noqa: PLR0915 - the one place where everything is put tog
                 limiter=plane.volatile.limiter,
             )
         )
-        services = _services(settings, plane, orchestrator, composites, models)
+        knowledge = await stack.enter_async_context(
+            open_knowledge(
+                settings.data_dir / "knowledge",
+                embedding=settings.embedding,
+                vectors=settings.vectors,
+                environ=os.environ,
+            )
+        )
+        services = _services(settings, plane, orchestrator, composites, models, knowledge)
         mounts = Mounts(services, settings.limits, extra)
 
         def apply(config: Config) -> None:
@@ -193,7 +204,12 @@ async def _seal(settings: HubSettings, plane: DataPlane) -> StateSeal:
 
 
 def _services(
-    settings: HubSettings, plane: DataPlane, orchestrator: Orchestrator, composites: Composites, models: Models
+    settings: HubSettings,
+    plane: DataPlane,
+    orchestrator: Orchestrator,
+    composites: Composites,
+    models: Models,
+    knowledge: WorkspaceKnowledge,
 ) -> Services:
     return Services(
         data_dir=settings.data_dir,
@@ -205,6 +221,7 @@ def _services(
         composites=composites,
         projections=plane.projections,
         analytics=plane.analytics,
+        knowledge=knowledge,
         models=models,
     )
 

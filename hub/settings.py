@@ -86,6 +86,16 @@ class HubSettings(BaseModel):
     notifications: Path | None = Field(
         default=None, description="The file that says who is told of what; none is read when unset."
     )
+    embedding: str = Field(
+        default="onnx-minilm",
+        description="What turns text into vectors for search by meaning: onnx-minilm, "
+        "sentence-transformers:FOLDER, openai+https://host/v1?model=NAME&dimensions=N or none.",
+    )
+    vectors: str = Field(
+        default="auto",
+        description="Where those vectors are kept: auto (Chroma or SQLite, below data_dir), chroma:, sqlite:, "
+        "chroma+http://host:8000 or postgresql://host/database with pgvector.",
+    )
     models: Path | None = Field(
         default=None,
         description="The providers.yaml that says which models may be asked; the one in data_dir when unset.",

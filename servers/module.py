@@ -11,6 +11,7 @@ from quantum_suite.core.engines import EngineStatus
 from quantum_suite.services.analytics.interface import Analytics
 from quantum_suite.services.capacity.interface import Capacity
 from quantum_suite.services.events.interface import EventStore
+from quantum_suite.services.knowledge.interface import Knowledge
 from quantum_suite.services.llm.interface import Gateway
 from quantum_suite.services.objects.interface import ObjectStore
 from quantum_suite.services.projections.runner import ProjectionRunner
@@ -47,6 +48,8 @@ class Services:
     """What follows the events: how it is doing, and what it could not deal with."""
     analytics: Analytics | None = None
     """The events as tables; None where DuckDB is not installed."""
+    knowledge: Knowledge | None = None
+    """What is known of the code in workspaces. Roots are checked against the caller's grant before it is asked."""
     models: Gateway | None = None
     """Where language models are asked. Where none is configured, asking is refused with how to configure one."""
 
