@@ -21,17 +21,34 @@ class _File:
     contexts: dict[int, set[str]] = field(default_factory=lambda: defaultdict(set))
 
 
-def read_coverage(files: Iterable[Path]) -> tuple[FileCoverage, ...]:
+@dataclass(slots=True)
+class Measured:
+    """What processes measured together."""
+
+    coverage: tuple[FileCoverage, ...] = ()
+    opened: dict[str, frozenset[str]] = field(default_factory=dict)
+    """Other files of the project, and the tests that opened them."""
+    far: frozenset[str] = frozenset()
+    """Tests that started further processes."""
+
+
+def read_coverage(files: Iterable[Path]) -> Measured:
     """Return what was reached by any of the processes that wrote `files`; unreadable ones say nothing."""
     merged: dict[str, _File] = defaultdict(_File)
+    opened: dict[str, set[str]] = defaultdict(set)
+    far: set[str] = set()
     for file in files:
         try:
             if file.stat().st_size > LARGEST_FILE:
                 continue
-            _merge(json.loads(file.read_bytes()), merged)
+            told = json.loads(file.read_bytes())
+            _merge(told, merged)
+            for path, tests in told["opened"].items():
+                opened[path].update(map(str, tests))
+            far.update(map(str, told["far"]))
         except (OSError, ValueError, TypeError, KeyError, AttributeError, IndexError):
             continue
-    return tuple(
+    coverage = tuple(
         FileCoverage(
             path,
             executed=frozenset(found.executed),
@@ -42,6 +59,7 @@ def read_coverage(files: Iterable[Path]) -> tuple[FileCoverage, ...]:
         )
         for path, found in sorted(merged.items())
     )
+    return Measured(coverage, {path: frozenset(tests) for path, tests in opened.items()}, frozenset(far))
 
 
 def _merge(told: dict[str, Any], merged: dict[str, _File]) -> None:

@@ -43,6 +43,8 @@ class TestRequest:
     """Ids or files; none means all."""
     runner: str | None = None
     """`pytest`, `unittest`, `node`, `vitest`, `jest`, `go`; None finds out."""
+    missing_ok: bool = False
+    """Whether selected tests may be absent."""
     skip: Sequence[str] = ()
     """Ids left out."""
     order_seed: int | None = None
@@ -94,6 +96,10 @@ class TestRun:
     explanation: str = ""
     coverage_problem: str | None = None
     """Why coverage that was asked for was not measured."""
+    opened: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """With contexts: files of the project that are no Python, and the tests that opened them."""
+    far: frozenset[str] = frozenset()
+    """With contexts: tests that started further processes, of which nobody knows what they reached."""
 
     @property
     def passed(self) -> bool:

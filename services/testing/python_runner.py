@@ -22,7 +22,7 @@ from quantum_suite.core.errors import CallerError, EngineMissing
 from quantum_suite.core.masking import mask_text
 from quantum_suite.core.verdicts import Isolation
 from quantum_suite.services.sandbox.interface import Sandbox, SandboxCommand, SandboxRun
-from quantum_suite.services.testing.coverage_data import read_coverage
+from quantum_suite.services.testing.coverage_data import Measured, read_coverage
 from quantum_suite.services.testing.interface import TestCase, TestRequest, TestRun
 from quantum_suite.services.testing.interpreters import find_python, readable_for
 from quantum_suite.services.testing.junit_xml import junit_xml
@@ -79,8 +79,8 @@ class PythonRunner:
                     group.start_soon(self._run_shard, request, python, shard, work, deadline, tell)
             self._refuse(request, python, shards)
             files = [file for shard in shards for file in shard.coverage]
-            coverage = await anyio.to_thread.run_sync(read_coverage, files)
-        return self._result(request, shards, coverage, time.monotonic() - started)
+            measured = await anyio.to_thread.run_sync(read_coverage, files)
+        return self._result(request, shards, measured, time.monotonic() - started)
 
     @asynccontextmanager
     async def _work(self) -> AsyncIterator[Path]:
@@ -176,6 +176,7 @@ class PythonRunner:
             "root": str(request.root),
             "work": str(folder),
             "select": list(request.select),
+            "missing_ok": request.missing_ok,
             "skip": list(request.skip),
             "done": list(done),
             "order_seed": request.order_seed,
@@ -228,7 +229,9 @@ class PythonRunner:
                     argument="select",
                 )
 
-    def _result(self, request: TestRequest, shards: Sequence[_Shard], coverage: Any, seconds: float) -> TestRun:
+    def _result(
+        self, request: TestRequest, shards: Sequence[_Shard], measured: Measured, seconds: float
+    ) -> TestRun:
         cases: dict[str, TestCase] = {}
         for shard in shards:
             for test in shard.collected:
@@ -249,10 +252,12 @@ class PythonRunner:
             isolation=ends[0].isolation if ends else Isolation.NOT_NEEDED,
             seconds=seconds,
             output_tail=text_tail(ends),
-            coverage=coverage,
+            coverage=measured.coverage,
+            opened=measured.opened,
+            far=measured.far,
             junit_xml=junit_xml(self._name, every, seconds),
             explanation=_explain(shards, ends, ended, problems),
-            coverage_problem=problem or ("nothing was measured" if wanted and not coverage else None),
+            coverage_problem=problem or ("nothing was measured" if wanted and not measured.coverage else None),
         )
 
 

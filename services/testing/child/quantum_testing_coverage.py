@@ -12,6 +12,18 @@ from typing import Any
 OUTSIDE = ""
 """The context of what runs in no test: imports, collection, and what is computed once and kept."""
 _FIXTURE = "::fixture "
+_STARTS = frozenset(
+    (
+        "subprocess.Popen",
+        "os.fork",
+        "os.forkpty",
+        "os.posix_spawn",
+        "os.spawn",
+        "os.system",
+        "os.exec",
+        "pty.spawn",
+    )
+)
 
 
 class Measure:
@@ -26,6 +38,8 @@ class Measure:
         self._work = config["work"]
         self._stack: list[str] = []
         self._uses: dict[str, list[str]] = {}
+        self._opened: dict[str, set[str]] = {}
+        self._far: set[str] = set()
         self._coverage: Any = None
         if self._wanted:
             self._open(config.get("coverage_path"))
@@ -70,6 +84,7 @@ class Measure:
         if self.contexts:
             self._watch_imports()
             self._watch_caches()
+            sys.addaudithook(self._audit)
 
     def enter(self, context: str) -> None:
         """What runs from now on belongs to `context`, until `leave`."""
@@ -144,6 +159,23 @@ class Measure:
 
         functools.cached_property.__init__ = init  # type: ignore[method-assign, assignment]  # likewise
 
+    def _audit(self, event: str, args: tuple[Any, ...]) -> None:
+        """Note which files a test opens, and whether it starts processes, whose lines nobody sees."""
+        if event == "open":
+            if args and isinstance(args[0], (str, bytes)):
+                path = os.path.abspath(os.fsdecode(args[0]))
+                if path.startswith(self._root + os.sep) and not path.endswith((".py", ".pyc")):
+                    relative = path[len(self._root) + 1 :].replace(os.sep, "/")
+                    self._opened.setdefault(relative, set()).add(self._now())
+        elif event in _STARTS:
+            self._far.add(self._now())
+
+    def _now(self) -> str:
+        return self._stack[-1] if self._stack else OUTSIDE
+
+    def _tests_of(self, context: str) -> list[str]:
+        return self._uses.get(context, []) if context.startswith(_FIXTURE) else [context]
+
     def _is_ours(self, path: str) -> bool:
         return os.path.abspath(path).startswith(self._root + os.sep) and "site-packages" not in path
 
@@ -182,7 +214,12 @@ class Measure:
                 "branches": shown["summary"].get("num_branches", 0),
                 "lines": self._lines(data, os.path.realpath(absolute), names) if self._contexts else {},
             }
-        return {"contexts": list(names), "files": files}
+        opened = {
+            path: sorted({test for context in contexts for test in self._tests_of(context)})
+            for path, contexts in self._opened.copy().items()
+        }
+        far = sorted({test for context in self._far.copy() for test in self._tests_of(context)})
+        return {"contexts": list(names), "files": files, "opened": opened, "far": far}
 
     def _lines(self, data: Any, path: str, names: dict[str, int]) -> dict[str, list[int]]:
         lines = {}
@@ -191,7 +228,7 @@ class Measure:
                 continue
             reached = set()
             for context in contexts:
-                for name in self._uses.get(context, ()) if context.startswith(_FIXTURE) else (context,):
+                for name in self._tests_of(context):
                     reached.add(names.setdefault(name, len(names)))
             lines[str(line)] = sorted(reached)
         return lines

@@ -24,6 +24,7 @@ class Teller:
         self._stream = stream
         self._measure = measure
         self._selection = selection
+        self._missing_ok = config["missing_ok"]
         self._watch = Watch(stream, config["case_seconds"], measure.save)
         self._outcome = ""
         self._message = ""
@@ -43,6 +44,11 @@ class Teller:
             path, line, _ = item.location
             self._locations[item.nodeid] = (path.replace(os.sep, "/"), (line or 0) + 1)
             self._measure.uses(item.nodeid, [_key(fixture) for fixture in _wide_fixtures(item)])
+        missing = self._selection.missing()
+        if missing and not self._missing_ok:
+            self._stream.tell("not_found", ids=missing)
+            items.clear()
+            return
         self._stream.tell("collected", ids=chosen)
 
     def pytest_collectreport(self, report: Any) -> None:
@@ -133,7 +139,7 @@ def _arguments(config: dict[str, Any]) -> list[str]:
         arguments += ["-p", "no:randomly"]
     if config["stop"]:
         arguments += ["--maxfail=1"]
-    return [*arguments, *config["arguments"], *config["select"]]
+    return [*arguments, *config["arguments"], "--continue-on-collection-errors"]
 
 
 def run(stream: Stream, measure: Measure, config: dict[str, Any]) -> int:
@@ -144,8 +150,14 @@ def run(stream: Stream, measure: Measure, config: dict[str, Any]) -> int:
         stream.tell("missing", what="pytest", problem=str(error))
         return MISSING
     greet(stream, measure, pytest.__version__)
-    teller = Teller(stream, measure, Selection(config), config)
-    return int(pytest.main(_arguments(config), plugins=[teller]))
+    selection = Selection(config)
+    files = selection.files()
+    if config["missing_ok"]:
+        files = [file for file in files if os.path.exists(file)]
+        if config["select"] and not files:
+            return 5
+    teller = Teller(stream, measure, selection, config)
+    return int(pytest.main([*_arguments(config), *files], plugins=[teller]))
 
 
 if __name__ == "__main__":

@@ -11,6 +11,10 @@ class Selection:
     """A process's part of the tests."""
 
     def __init__(self, config: dict[str, Any]) -> None:
+        self._asked = [name.rstrip("/") for name in config["select"]]
+        self._whole = {name for name in self._asked if "::" not in name}
+        self._names = set(self._asked) - self._whole
+        self._found: set[str] = set()
         self._skip = set(config["skip"])
         self._done = set(config["done"])
         self._seed = config["order_seed"]
@@ -23,7 +27,7 @@ class Selection:
         """
         files: dict[str, list[str]] = {}
         for test, file in tests:
-            if test not in self._skip:
+            if test not in self._skip and self._is_asked(test, file):
                 files.setdefault(file, []).append(test)
         loads = [0] * self._shards
         mine: list[str] = []
@@ -42,3 +46,23 @@ class Selection:
                 shuffle.shuffle(files[file])
         # Left out last: a process that goes on where another ended has the same files as that one.
         return [test for file in order for test in files[file] if test not in self._done]
+
+    def files(self) -> list[str]:
+        """Return the files and folders that hold what is asked for; none means all."""
+        return list(dict.fromkeys(name.split("::")[0] for name in self._asked))
+
+    def missing(self) -> list[str]:
+        """Return the tests that were asked for and not found."""
+        return [name for name in self._asked if name in self._names and name not in self._found]
+
+    def _is_asked(self, test: str, file: str) -> bool:
+        if not self._asked:
+            return True
+        # A test is asked for by its id, and by those of its function, class, file and folders.
+        parts = test.split("[", 1)[0].split("::")
+        ids = {test, *("::".join(parts[:end]) for end in range(2, len(parts) + 1))}
+        hits = ids & self._names
+        self._found |= hits
+        folders = file.split("/")
+        above = {".", *("/".join(folders[:end]) for end in range(1, len(folders) + 1))}
+        return bool(hits) or not above.isdisjoint(self._whole)

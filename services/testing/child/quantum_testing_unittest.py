@@ -197,7 +197,7 @@ def run(stream: Stream, measure: Measure, config: dict[str, Any]) -> int:
     """Run the tests; returns the exit status."""
     greet(stream, measure, ".".join(map(str, sys.version_info[:3])))
     tests, missing = _found(stream, config)
-    if missing:
+    if missing and not config["missing_ok"]:
         stream.tell("not_found", ids=missing)
         return NOT_FOUND
     chosen = Selection(config).choose((name, file) for name, (_, file) in tests.items())
