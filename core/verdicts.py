@@ -62,6 +62,9 @@ class GateReport(BaseModel):
         default=(), description="Worst first; a long list is cut, see `omitted`."
     )
     omitted: int = Field(default=0, ge=0, description="How many problems were left out of the list.")
+    unassessed: tuple[str, ...] = Field(
+        default=(), description="Parts of it that nobody checked, each with the reason; the rest was."
+    )
     engine: str | None = Field(default=None, description="What checked, with its version.")
     isolation: Isolation = Field(default=Isolation.NOT_NEEDED, description="How executed code was kept apart.")
     install_command: str | None = Field(default=None, description="What installs the missing engine, if one is.")
