@@ -84,9 +84,11 @@ async def fault_proxy(upstream: str, *faults: Fault) -> AsyncIterator[FaultProxy
     """Run a proxy before the server at `upstream`; all its connections end with it."""
     proxy = FaultProxy(faults=deque(faults))
     tasks: set[asyncio.Task[None]] = set()
+    opened: list[asyncio.StreamWriter] = []
 
     def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.create_task(_serve(proxy, upstream, reader, writer))
+        opened.append(writer)
+        task = asyncio.create_task(_serve(proxy, upstream, reader, writer, opened))
         tasks.add(task)
         task.add_done_callback(tasks.discard)
 
@@ -99,11 +101,18 @@ async def fault_proxy(upstream: str, *faults: Fault) -> AsyncIterator[FaultProxy
         for task in list(tasks):
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        for writer in opened:
+            writer.transport.abort()
+        await asyncio.gather(*(writer.wait_closed() for writer in opened), return_exceptions=True)
         await server.wait_closed()
 
 
 async def _serve(
-    proxy: FaultProxy, upstream: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    proxy: FaultProxy,
+    upstream: str,
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    opened: list[asyncio.StreamWriter],
 ) -> None:
     try:
         head, body = await _request(reader)
@@ -119,7 +128,7 @@ async def _serve(
         elif isinstance(fault, Stall):
             await _gone(proxy, reader)
         else:
-            await _pass_on(proxy, upstream, head + body, fault, reader, writer)
+            await _pass_on(proxy, upstream, head + body, fault, reader, writer, opened)
     except (OSError, asyncio.IncompleteReadError):
         proxy.left.set()
     finally:
@@ -152,9 +161,11 @@ async def _pass_on(
     fault: Fault | None,
     reader: asyncio.StreamReader,
     writer: asyncio.StreamWriter,
+    opened: list[asyncio.StreamWriter],
 ) -> None:
     parts = urlsplit(upstream)
     from_server, to_server = await asyncio.open_connection(parts.hostname, parts.port)
+    opened.append(to_server)
     watching = asyncio.create_task(_gone(proxy, reader))
     relaying = asyncio.create_task(_relay(from_server, writer, fault))
     try:

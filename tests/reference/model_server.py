@@ -7,6 +7,25 @@ from pathlib import Path
 
 import xllamacpp
 
+# The model's own template, and tools besides, so that the server can bind it to a call of one.
+TEMPLATE = """\
+{%- if tools %}<|im_start|>system
+Call a tool by writing <tool_call>{"name": ..., "arguments": ...}</tool_call>. There are:
+<tools>{% for tool in tools %}{{ tool | tojson }}
+{% endfor %}</tools><|im_end|>
+{% elif messages[0]['role'] != 'system' %}<|im_start|>system
+You are a helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>
+{% endif %}
+{%- for message in messages %}<|im_start|>{{ message['role'] }}
+{{ message['content'] or '' }}
+{%- for call in message['tool_calls'] or [] %}
+{%- set asked = call['function'] %}
+<tool_call>{"name": "{{ asked['name'] }}", "arguments": {{ asked['arguments'] | tojson }}}</tool_call>
+{%- endfor %}<|im_end|>
+{% endfor %}
+{%- if add_generation_prompt %}<|im_start|>assistant
+{% endif %}"""
+
 
 def model_file() -> Path:
     """Return the model in its wheel."""
@@ -33,6 +52,8 @@ def main() -> None:
     params.cpuparams.n_threads = 1
     params.warmup = False
     params.ui = False
+    params.use_jinja = True
+    params.chat_template = TEMPLATE
     params.endpoint_slots = True
     if options.api_key:
         params.api_keys = [options.api_key]
