@@ -4,7 +4,8 @@
   cache), every test that imports its file.
 - What a name is bound to changed (a header, a class, an assignment, an import): the tests that reached code which
   mentions the name, in the file or in one that imports it; names defined by it in turn are taken as changed too.
-- Anything else that runs at import changed: every test that imports the file.
+- Anything else that runs at import changed, or may fail there (a call, an import, a name that is gone): every test
+  that imports the file.
 - A file that is no Python: the tests that opened it. Settings, compiled code, and what only the collection read:
   every test. Texts that nobody opened: none.
 - Tests that started further processes: any change of code concerns them, since nobody saw what those reached.
@@ -145,8 +146,22 @@ class _Decision:
         }
         if names:
             self._definitions(path, names)
+            self._may_break(path, old, new, names)
             self._new_tests(path, old, new)
         return bool(names or changed_bodies or old.rest != new.rest or not new.readable)
+
+    def _may_break(self, path: str, old: FileCode, new: FileCode, names: set[str]) -> None:
+        """Take in that a file, or one that uses it at import, may fail to be imported at all."""
+        for name in sorted(names):
+            if name in new.definitions and not new.definitions[name].safe:
+                self._importers(path, f"{name} in {path} changed, and is computed at import")
+        gone = {name for name in names - new.definitions.keys() if "." not in name}
+        if not gone:
+            return
+        for file in self._graph.importers([path]):
+            for code in self._versions(file):
+                if any(not gone.isdisjoint(definition.names) for definition in code.definitions.values()):
+                    self._importers(file, f"{', '.join(sorted(gone)[:3])} in {path} is gone, which {file} names")
 
     def _body(self, path: str, known: KnownFile, body: Body, why: str) -> None:
         lines = range(body.first, body.last + 1)

@@ -8,6 +8,7 @@ of its syntax tree, so that comments and spacing change nothing, and the names i
 import ast
 import hashlib
 import re
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
@@ -41,6 +42,8 @@ class Definition:
     names: frozenset[str]
     means: frozenset[str]
     """The names through which a change of it is felt."""
+    safe: bool = True
+    """Whether evaluating it at import cannot fail, as far as can be seen: it calls nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +93,7 @@ class _Reader:
             self._class(statement, "")
         elif (names := _bound(statement)) is not None:
             for name in names:
-                self._define(name, _part(statement), _names([statement]) - {name}, {name})
+                self._define(name, _part(statement), _names([statement]) - {name}, {name}, _is_safe([statement]))
         else:
             # What is defined inside of `if` and `try` counts as one with it, but for the bodies.
             for inner in ast.walk(statement):
@@ -105,7 +108,7 @@ class _Reader:
         special = function.name.startswith("__") and function.name.endswith("__")
         if function.decorator_list or special:
             means |= through
-        self._define(name, _digest(header), _names(header), means)
+        self._define(name, _digest(header), _names(header), means, _is_safe(header))
         self._body(function, name)
 
     def _class(self, definition: ast.ClassDef, prefix: str) -> None:
@@ -124,14 +127,18 @@ class _Reader:
                 outside.append(ast.Name(statement.name, ast.Load()))
             else:
                 outside.append(statement)
-        self._define(name, _digest(outside), _names(outside), {definition.name, *_assigned(definition.body)})
+        means = {definition.name, *_assigned(definition.body)}
+        self._define(name, _digest(outside), _names(outside), means, _is_safe(outside))
 
-    def _define(self, name: str, digest: str, names: Iterable[str], means: Iterable[str]) -> None:
-        self.definitions.setdefault(name, []).append(Definition(digest, frozenset(names), frozenset(means)))
+    def _define(
+        self, name: str, digest: str, names: Iterable[str], means: Iterable[str], safe: bool = True
+    ) -> None:
+        found = Definition(digest, frozenset(names), frozenset(means), safe)
+        self.definitions.setdefault(name, []).append(found)
 
     def _means_more(self, name: str, through: frozenset[str]) -> None:
         last = self.definitions[name].pop()
-        self._define(name, last.digest, last.names, last.means | through)
+        self._define(name, last.digest, last.names, last.means | through, last.safe)
 
     def _body(self, function: _Function, name: str) -> None:
         first = function.body[0].lineno
@@ -161,6 +168,7 @@ def _merged(found: list[Definition]) -> Definition:
         _hash("".join(each.digest for each in found)),
         frozenset().union(*(each.names for each in found)),
         frozenset().union(*(each.means for each in found)),
+        all(each.safe for each in found),
     )
 
 
@@ -183,6 +191,23 @@ def _bound(statement: ast.stmt) -> list[str] | None:
         # What a star brings is felt under the names it brings.
         return None if "*" in names or getattr(statement, "module", None) == "__future__" else names
     return None
+
+
+def _is_safe(nodes: Iterable[ast.AST]) -> bool:
+    """Whether nothing is called, awaited or imported from outside the standard library."""
+    for top in nodes:
+        if isinstance(top, ast.Import | ast.ImportFrom) and not _is_standard(top):
+            return False
+        for node in ast.walk(top):
+            if isinstance(node, ast.Call | ast.comprehension | ast.Await | ast.Assert | ast.Raise):
+                return False
+    return True
+
+
+def _is_standard(statement: ast.Import | ast.ImportFrom) -> bool:
+    if isinstance(statement, ast.ImportFrom):
+        return not statement.level and (statement.module or "").split(".")[0] in sys.stdlib_module_names
+    return all(alias.name.split(".")[0] in sys.stdlib_module_names for alias in statement.names)
 
 
 def _part(statement: ast.stmt) -> str:

@@ -152,11 +152,23 @@ class ReachMap(Protocol):
         `source` is the copy of it that was run, if one was."""
         ...
 
-    async def affected(self, root: Path, changed: Mapping[str, frozenset[int] | None]) -> Affected:
-        """Return the tests concerned by changed files (lines of the version the map knows; None: the whole file).
+    async def affected(
+        self, root: Path, changed: Mapping[str, frozenset[int] | None], source: Path | None = None
+    ) -> Affected:
+        """Return the tests concerned by changed files (lines of the version the map knows; None: what differs
+        from that version in `source`, or in the workspace itself).
 
-        Errs on the side of more: a test is left out only when nothing it reached has changed.
+        Errs on the side of more: a test is left out only when nothing it reached has changed. New tests are named
+        by their function or file, whose cases nobody knows yet.
         """
+        ...
+
+    async def changed_since(self, root: Path, source: Path | None = None) -> Mapping[str, frozenset[int] | None]:
+        """Return the files whose content is not the one the map knows, new and removed ones included."""
+        ...
+
+    async def known_tests(self, root: Path) -> Mapping[str, CaseOutcome]:
+        """Return the tests that are known, and how each last went."""
         ...
 
     async def tests_reaching(self, root: Path, path: str) -> Mapping[int, frozenset[str]]:

@@ -38,16 +38,18 @@ class MemoryReachMap:
             before = await self._load(root)
             await self._save(root, await anyio.to_thread.run_sync(_updated, before, run, source or root))
 
-    async def affected(self, root: Path, changed: Mapping[str, frozenset[int] | None]) -> Affected:
+    async def affected(
+        self, root: Path, changed: Mapping[str, frozenset[int] | None], source: Path | None = None
+    ) -> Affected:
         """Return the tests concerned; see `ReachMap.affected`."""
         known = await self._load(root)
-        now = await anyio.to_thread.run_sync(read_project, root, known)
+        now = await anyio.to_thread.run_sync(read_project, source or root, known)
         return await anyio.to_thread.run_sync(decide, known, now, changed)
 
-    async def changed_since(self, root: Path) -> dict[str, frozenset[int] | None]:
-        """Return the files whose content is not the one the map knows, new and removed ones included."""
+    async def changed_since(self, root: Path, source: Path | None = None) -> dict[str, frozenset[int] | None]:
+        """Return the files whose content is not the one the map knows; see `ReachMap.changed_since`."""
         known = await self._load(root)
-        now = await anyio.to_thread.run_sync(read_project, root, known)
+        now = await anyio.to_thread.run_sync(read_project, source or root, known)
         return _changes(known, now)
 
     async def tests_reaching(self, root: Path, path: str) -> Mapping[int, frozenset[str]]:
@@ -186,7 +188,8 @@ def _plain(code: FileCode) -> dict[str, Any]:
     return {
         "bodies": [{**asdict(body), "key": key, "names": sorted(body.names)} for key, body in code.bodies.items()],
         "definitions": {
-            name: [each.digest, sorted(each.names), sorted(each.means)] for name, each in code.definitions.items()
+            name: [each.digest, sorted(each.names), sorted(each.means), each.safe]
+            for name, each in code.definitions.items()
         },
         "rest": code.rest,
         "rest_names": sorted(code.rest_names),
@@ -202,8 +205,8 @@ def _code(plain: dict[str, Any]) -> FileCode:
             for body in plain["bodies"]
         },
         definitions={
-            name: Definition(digest, frozenset(names), frozenset(means))
-            for name, (digest, names, means) in plain["definitions"].items()
+            name: Definition(digest, frozenset(names), frozenset(means), safe)
+            for name, (digest, names, means, safe) in plain["definitions"].items()
         },
         rest=plain["rest"],
         rest_names=frozenset(plain["rest_names"]),

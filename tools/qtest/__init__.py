@@ -1,0 +1,1 @@
+"""What QTest does: runs tests, measures what they reach, finds what they miss, and judges new ones."""
