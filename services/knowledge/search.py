@@ -7,6 +7,7 @@ import anyio
 from quantum_suite.core.errors import CallerError, SuiteError
 from quantum_suite.services.knowledge.embed_chunks import collection_name
 from quantum_suite.services.knowledge.index.reading import Scope, by_symbol, by_words, chunks_of, keys_in_scope
+from quantum_suite.services.knowledge.index.run import first_of
 from quantum_suite.services.knowledge.interface import Hit, SearchAnswer, SearchRequest
 from quantum_suite.services.knowledge.parsing.languages import LANGUAGES
 from quantum_suite.services.knowledge.ranking import fuse
@@ -51,9 +52,12 @@ async def search(workspace: Workspace, request: SearchRequest) -> SearchAnswer:
         except SuiteError as error:
             caveats.append(f"Not searched by meaning: {error}")
 
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(look_by_words)
-        tasks.start_soon(look_by_meaning)
+    try:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(look_by_words)
+            tasks.start_soon(look_by_meaning)
+    except* SuiteError as errors:
+        raise first_of(errors) from None
     ranked = fuse(words, meaning, symbols, request.limit)
     chunks = await workspace.database.read(lambda db: chunks_of(db, [key for key, _, _ in ranked]))
     hits = tuple(Hit(chunks[key], score, found_by) for key, score, found_by in ranked if key in chunks)

@@ -7,11 +7,11 @@ from pathlib import Path
 import anyio.to_thread
 
 from quantum_suite.core.errors import CallerError
-from quantum_suite.core.masking import MASK, secret_spans
 from quantum_suite.services.knowledge.index.reading import Use, UsingFile, symbols_where, uses_of
 from quantum_suite.services.knowledge.index.ties import is_tied
 from quantum_suite.services.knowledge.interface import Reference, Symbol
 from quantum_suite.services.knowledge.parsing.decoding import MAX_FILE_BYTES, NotText, decode
+from quantum_suite.services.knowledge.source_lines import masked_lines
 from quantum_suite.services.knowledge.words.subtokens import parts_of
 from quantum_suite.services.knowledge.workspace import Workspace
 
@@ -108,15 +108,6 @@ def _lines(root: Path, path: str) -> list[str]:
     try:
         with (root / path).open("rb") as file:
             data = file.read(MAX_FILE_BYTES + 1)
-        return _masked(decode(data).text).split("\n")
+        return masked_lines(decode(data).text).split("\n")
     except (OSError, NotText):
         return []
-
-
-def _masked(text: str) -> str:
-    """Return text with secrets masked and as many lines as before: a key may span some."""
-    parts, end = [], 0
-    for first, last in secret_spans(text):
-        parts += [text[end:first], MASK, "\n" * text.count("\n", first, last)]
-        end = last
-    return "".join([*parts, text[end:]])

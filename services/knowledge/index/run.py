@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 import anyio
 
+from quantum_suite.core.errors import SuiteError
 from quantum_suite.services.knowledge.files.listing import ListedFile, Listing
 from quantum_suite.services.knowledge.index.database import MADE_BY
 from quantum_suite.services.knowledge.index.parsers import Batch, IndexFolder, Parsers
@@ -70,9 +71,19 @@ async def carry_out(folder: IndexFolder, parsers: Parsers, work: Work, progress:
                 if progress is not None:
                     await progress(done, len(work.files), f"{done} of {len(work.files)} files read")
 
-    async with receive, anyio.create_task_group() as tasks:
-        for _ in range(min(parsers.count, len(batches))):
-            tasks.start_soon(one_after_another)
+    try:
+        async with receive, anyio.create_task_group() as tasks:
+            for _ in range(min(parsers.count, len(batches))):
+                tasks.start_soon(one_after_another)
+    except* SuiteError as errors:
+        # The first is the cause; who parses beside it was cancelled, or failed for the same reason.
+        raise first_of(errors) from None
+
+
+def first_of(errors: BaseExceptionGroup[SuiteError]) -> SuiteError:
+    """Return the first error of a group, however deep it stands."""
+    error = errors.exceptions[0]
+    return first_of(error) if isinstance(error, BaseExceptionGroup) else error
 
 
 def _batches(files: Sequence[ListedFile], count: int) -> Iterator[list[ListedFile]]:

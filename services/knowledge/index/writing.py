@@ -89,13 +89,12 @@ def _forget(db: sqlite3.Connection, path: str) -> dict[str, str]:
         (file_id,),
     ).fetchall()
     # The words of a chunk are not kept: to take them out, they are told again, and come from the same function.
-    db.executemany(
-        "INSERT INTO words (words, rowid, name, docs, body) VALUES ('delete', ?, ?, ?, ?)",
-        (
-            (id_, *_words(path, name, signature, docs, text))
-            for id_, _, name, signature, docs, text, _, _ in chunks
-        ),
-    )
+    for id_, _, name, signature, docs, text, is_doc, _ in chunks:
+        table = words_table(document=bool(is_doc))
+        db.execute(
+            f"INSERT INTO {table} ({table}, rowid, name, docs, body) VALUES ('delete', ?, ?, ?, ?)",  # noqa: S608  # constant names
+            (id_, *_words(path, name, signature, docs, text)),
+        )
     with_vector = [(key, is_doc, model) for _, key, _, _, _, _, is_doc, model in chunks if model is not None]
     db.executemany(
         "INSERT OR REPLACE INTO orphans VALUES (?, ?)", ((key, is_doc) for key, is_doc, _ in with_vector)

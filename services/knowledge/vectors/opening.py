@@ -31,8 +31,8 @@ async def open_vectors(setting: str, directory: Path) -> AsyncIterator[Vectors]:
     """Open what `setting` names; embedded stores lie in `directory` unless they name another one.
 
     `auto`, the default, is Chroma where it is installed, else SQLite where numpy is. `chroma:` and `sqlite:` may
-    be followed by a place (`chroma:///directory`, `sqlite:///file`). `chroma+http(s)://host:port` is a Chroma server,
-    `postgresql://...` a database with pgvector, `memory:` ends with the process.
+    be followed by a place (`chroma:///directory`, `sqlite:///file`). `chroma+http(s)://host:port` is a Chroma
+    server, `postgresql://...` a database with pgvector, `memory:` ends with the process.
 
     Missing packages are no error: search by words works without them. Raises ConfigurationError for a setting that
     cannot be used, and Unavailable when PostgreSQL is away; the others are reached at the first call.

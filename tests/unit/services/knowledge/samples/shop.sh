@@ -3,7 +3,7 @@ source ./taxes.sh
 
 RATE=20
 
-# Print the sum
+# Return the sum
 # with tax.
 total() {
     local amount=$1

@@ -1,0 +1,1 @@
+"""What the knowledge resources show: lines of source."""

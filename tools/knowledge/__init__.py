@@ -1,0 +1,1 @@
+"""What the knowledge tools do: index, search, look up."""
