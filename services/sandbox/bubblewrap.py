@@ -1,22 +1,19 @@
 """Running foreign code in namespaces of its own, by bubblewrap."""
 
-import asyncio
 import contextlib
 import dataclasses
-import json
 import os
 import signal
 import tempfile
 from collections.abc import Iterable, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
-
-import anyio
+from typing import Self
 
 from quantum_suite.core.errors import ConfigurationError
 from quantum_suite.core.verdicts import Isolation
 from quantum_suite.services.held_folder import held_folder
-from quantum_suite.services.process_group import ProcessGroup, ProcessNotStarted
+from quantum_suite.services.process_group import ProcessNotStarted
 from quantum_suite.services.sandbox.environment import sandbox_environment
 from quantum_suite.services.sandbox.explaining import account
 from quantum_suite.services.sandbox.grants import (
@@ -31,13 +28,10 @@ from quantum_suite.services.sandbox.grants import (
 )
 from quantum_suite.services.sandbox.interface import SandboxCommand, SandboxRun
 from quantum_suite.services.sandbox.running import Launch, OnLine, run_kept
-from quantum_suite.services.sandbox.shell_limits import limited
-from quantum_suite.services.sandbox.watch import Watch
+from quantum_suite.services.sandbox.supervision import Supervision
 
 FOLDER_PREFIX = "quantum-sandbox-"
 """How the temporary folders are called that stand in for `/tmp`."""
-
-_END_SECONDS = 60.0
 
 
 class BubblewrapSandbox:
@@ -49,9 +43,10 @@ class BubblewrapSandbox:
     it started ends with it, because its process namespace does, also when the suite is killed.
 
     Time, output, the size of a file and the memory of one process are limited by the system. The number of
-    processes, the memory and the disk space of all of them are looked at twenty times a second at best, so that
-    they may be exceeded for a moment before everything is ended: by some hundred processes when somebody forks
-    as fast as he can.
+    processes is looked at fifty times a second, and bounded besides by `ProcessCeiling` or RLIMIT_NPROC where
+    they hold; memory and disk space of all are looked at twenty times a second at best. So they may be exceeded
+    for a moment before everything is ended. Not counted are System V shared memory, and file systems in memory
+    where `may_nest`.
 
     A program that a signal ended cannot be told from one that returned 128 and the signal's number, as shells do:
     both are taken for the signal.
@@ -81,9 +76,10 @@ class BubblewrapSandbox:
                 (private / name).mkdir(mode=0o700)
             env = sandbox_environment(command.env, Path("/tmp/home"), Path("/tmp"))  # noqa: S108 - a private one
             program = find_program(command.command, cwd, env)
+            supervision = stack.enter_context(Supervision(command.limits))
             status = stack.enter_context(_Status())
             launch = Launch(
-                command=limited(
+                command=supervision.supervised(
                     [
                         self._program,
                         *self._namespaces(command.network, status.write_end),
@@ -93,18 +89,18 @@ class BubblewrapSandbox:
                         "--",
                         str(program),
                         *command.command[1:],
-                    ],
-                    command.limits,
+                    ]
                 ),
                 cwd=cwd,
                 env=env,
                 stdin=command.stdin,
                 limits=command.limits,
                 watched=[*writable, private],
-                pass_fds=[status.write_end],
+                pass_fds=[status.write_end, supervision.report_fd],
             )
-            ended = await run_kept(launch, status, on_stdout_line)
-        if ended.ending is None and not status.program_ended:
+            ended = supervision.judged(await run_kept(launch, supervision, on_stdout_line), program)
+            program_ended = status.tells_of_the_end()
+        if ended.ending is None and not program_ended:
             raise _not_run(program, ended.returncode, ended.stderr)
         ended = dataclasses.replace(ended, returncode=_as_signal(ended.returncode))
         return account(ended, self.isolation, network=command.network)
@@ -140,7 +136,13 @@ def _mounts(
     if not _covered(cwd, [*writable, *given]):
         given.add(cwd)
     # From the outside in: what is granted inside another folder is mounted over it, and read-only if it says so.
-    binds = {path: "--ro-bind-try" for path in given if not _covered(path, map(Path, SYSTEM_FOLDERS))}
+    # A link in a granted folder is seen with it, and where it leads is granted by its real path.
+    real = [path for path in (*given, *writable) if path == path.resolve()]
+    binds = {
+        path: "--ro-bind-try"
+        for path in given
+        if not _covered(path, map(Path, SYSTEM_FOLDERS)) and (path in real or not _covered(path, real))
+    }
     binds |= dict.fromkeys(writable, "--bind")
     for path in sorted(binds, key=lambda path: len(path.parts)):
         options += [binds[path], str(path), str(path)]
@@ -152,68 +154,26 @@ def _covered(path: Path, folders: Iterable[Path]) -> bool:
 
 
 class _Status:
-    """Reads what bubblewrap tells of a sandbox: the process that everything in it ends with, and its end."""
+    """A pipe on which bubblewrap tells of a sandbox."""
 
     def __init__(self) -> None:
         self.write_end = -1
-        self.program_ended = False
         self._read_end = -1
-        self._content = b""
-        self._init: int | None = None
 
-    def __enter__(self) -> "_Status":
+    def __enter__(self) -> Self:
         self._read_end, self.write_end = os.pipe()
         os.set_blocking(self._read_end, False)
-        asyncio.get_running_loop().add_reader(self._read_end, self._read)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stop_reading()
-        self._close_write_end()
-        if self._init is not None:
-            os.close(self._init)
+        os.close(self._read_end)
+        os.close(self.write_end)
 
-    async def end(self, process: ProcessGroup, watch: Watch | None) -> None:
-        """End the namespace's first process: the kernel ends all others first, and bubblewrap goes when it has."""
-        self._close_write_end()
-        self._read()
-        if self._init is not None:
-            with contextlib.suppress(ProcessLookupError):
-                signal.pidfd_send_signal(self._init, signal.SIGKILL)
-            with anyio.move_on_after(_END_SECONDS):
-                await process.exited.wait()
-        self._read()
-
-    def _read(self) -> None:
-        while self._read_end >= 0:
-            try:
-                data = os.read(self._read_end, 65_536)
-            except BlockingIOError:
-                return
-            if not data:
-                self._stop_reading()
-                return
-            self._content += data
-            *lines, self._content = self._content.split(b"\n")
-            for line in lines:
-                self._take(json.loads(line))
-
-    def _take(self, document: dict[str, int]) -> None:
-        if "child-pid" in document:
-            with contextlib.suppress(ProcessLookupError):
-                self._init = os.pidfd_open(document["child-pid"])
-        self.program_ended |= "exit-code" in document
-
-    def _stop_reading(self) -> None:
-        if self._read_end >= 0:
-            asyncio.get_running_loop().remove_reader(self._read_end)
-            os.close(self._read_end)
-            self._read_end = -1
-
-    def _close_write_end(self) -> None:
-        if self.write_end >= 0:
-            os.close(self.write_end)
-            self.write_end = -1
+    def tells_of_the_end(self) -> bool:
+        """Whether the program ran and ended, rather than that its sandbox could not be made."""
+        with contextlib.suppress(BlockingIOError):
+            return b'"exit-code"' in os.read(self._read_end, 65_536)
+        return False
 
 
 def _as_signal(returncode: int) -> int:

@@ -133,14 +133,20 @@ def _hops(path: Path) -> list[Path]:
 
 
 def _is_installation(folder: Path) -> bool:
-    """Whether a folder is one program's own. A home directory that has a `bin` is not."""
-    if folder == Path("/usr"):
+    """Whether a folder is one program's own."""
+    if _holds_more(folder):
         return False
     return (folder / "pyvenv.cfg").is_file() or _is_python(folder) or (folder / "lib/node_modules").is_dir()
 
 
 def _is_python(folder: Path) -> bool:
-    return any(folder.glob("lib/python3.*/os.py"))
+    return not _holds_more(folder) and any(folder.glob("lib/python3.*/os.py"))
+
+
+def _holds_more(folder: Path) -> bool:
+    """Whether a folder is the whole system's, or the user's home or above it: it may have a `bin` beside a `lib`,
+    and is never granted for that."""
+    return folder.resolve() in (Path("/"), Path("/usr")) or Path.home().resolve().is_relative_to(folder.resolve())
 
 
 def _real(folder: Path, what: str, *, or_file: bool = False) -> Path:

@@ -3,7 +3,8 @@
 import asyncio
 import subprocess
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -15,6 +16,7 @@ from quantum_suite.services.process_group import ProcessGroup
 from quantum_suite.services.sandbox.disk_use import DiskUse
 from quantum_suite.services.sandbox.interface import Limits
 from quantum_suite.services.sandbox.output import FLOOD_FACTOR, HeadAndTail, LineFeed
+from quantum_suite.services.sandbox.process_ceiling import ProcessCeiling, process_ceiling
 from quantum_suite.services.sandbox.watch import Ending, Verdict, Watch, size_in_words
 
 _SILENCE_SECONDS = 0.5
@@ -26,7 +28,7 @@ OnLine = Callable[[bytes], Awaitable[None]]
 class Keeper(Protocol):
     """Ends a command with everything it started."""
 
-    async def end(self, process: ProcessGroup, watch: Watch | None) -> None:
+    async def end(self, process: ProcessGroup, watch: Watch) -> None:
         """Return when no process of the command is left."""
         ...
 
@@ -60,6 +62,22 @@ class Ended:
 
 async def run_kept(launch: Launch, keeper: Keeper, on_line: OnLine | None) -> Ended:
     """Run to the end or to a limit. When this returns or raises, the keeper has ended everything."""
+    async with _ceiling(launch.limits.processes) as ceiling:
+        return await _run_below(ceiling, launch, keeper, on_line)
+
+
+@asynccontextmanager
+async def _ceiling(processes: int) -> AsyncIterator[ProcessCeiling]:
+    context = process_ceiling(processes)
+    ceiling = await anyio.to_thread.run_sync(context.__enter__)
+    try:
+        yield ceiling
+    finally:
+        with anyio.CancelScope(shield=True):
+            await anyio.to_thread.run_sync(context.__exit__, None, None, None)
+
+
+async def _run_below(ceiling: ProcessCeiling, launch: Launch, keeper: Keeper, on_line: OnLine | None) -> Ended:
     verdict = Verdict()
     limits = launch.limits
     stdout = HeadAndTail(limits.output_bytes, _flood("stdout", limits, verdict))
@@ -74,7 +92,7 @@ async def run_kept(launch: Launch, keeper: Keeper, on_line: OnLine | None) -> En
     disk = await anyio.to_thread.run_sync(DiskUse, launch.watched, limits.file_bytes)
     started = time.monotonic()
     process = await ProcessGroup.start(
-        launch.command,
+        ceiling.wrapped(launch.command),
         on_stdout,
         stderr,
         cwd=launch.cwd,
@@ -97,6 +115,8 @@ async def run_kept(launch: Launch, keeper: Keeper, on_line: OnLine | None) -> En
         with anyio.CancelScope(shield=True):
             await keeper.end(process, watch)
             await process.end(patient=False, gentle=False)
+    if ceiling.was_met():
+        verdict.end("processes", f"it was refused more processes, and may run {limits.processes}")
     if process.popen.returncode is None:
         raise Unavailable(
             "A sandbox could not be ended: the machine is too busy, or a process hangs in the kernel.",

@@ -82,10 +82,7 @@ class Watch:
         self.seen.update((process.pid, process) for process in below)
         running = sum(process.threads for process in below)
         if running > self._limits.processes:
-            self._verdict.end(
-                "processes",
-                f"it ran {running} processes and threads at once, and may run {self._limits.processes}",
-            )
+            self._verdict.end("processes", too_many_processes(running, self._limits.processes))
         self._look_at_memory(below)
         unlinked = process_tree.unlinked_bytes(process.pid for process in below)
         if unlinked > self._limits.file_bytes:
@@ -117,6 +114,11 @@ class Watch:
     @property
     def _may_write(self) -> str:
         return size_in_words(self._limits.file_bytes)
+
+
+def too_many_processes(count: int, most: int) -> str:
+    """Return why a command with too many processes is ended."""
+    return f"it ran {count} processes and threads at once, and may run {most}"
 
 
 def size_in_words(size: int) -> str:
