@@ -43,7 +43,7 @@ EVERY_FAULT: dict[str, Fault] = {
     "a redirect": Reply(302, "", {"location": "http://127.0.0.1:9/"}),
     "cut in the head": Cut(20),
     "cut in the stream": CutBefore(b'"finish_reason":"'),
-    "bad JSON": Change(b'{"choices"', b'{"choices'),
+    "bad JSON": Change(b'{"choices"', b'{"choices;'),
     "silence": Stall(),
     "a wrong address": Reply(404, '{"error": {"message": "no such model"}}'),
     "a wrong key": Reply(401, '{"error": {"message": "no"}}'),
@@ -80,7 +80,7 @@ async def test_another_provider_answers_where_the_first_fails_and_one_answer_is_
         ([OVERLOADED], 2),
         ([Refuse(), Refuse()], 3),
         ([CutBefore(b'"finish_reason":"')], 2),
-        ([Change(b'{"choices"', b'{"choices')], 2),
+        ([Change(b'{"choices"', b'{"choices;')], 2),
     ],
     ids=["500 twice", "503", "no connection twice", "cut", "bad JSON"],
 )
@@ -188,7 +188,7 @@ async def read(models: Any, proxy: FaultProxy) -> tuple[str, ProviderError | Non
     ("fault", "ends"),
     [
         (CutBefore(b'"finish_reason":"'), StreamCut),
-        (Change(b'"finish_reason":"', b'"finish_reason":\x00"'), Garbled),
+        (Change(b'"finish_reason":"', b'"finish_reason";"'), Garbled),
     ],
     ids=["cut", "bad JSON"],
 )
