@@ -1,0 +1,207 @@
+"""Forked children that answer once, run under limits, and are killed with all they started."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import mmap
+import os
+import resource
+import select
+import shutil
+import signal
+import struct
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+_NOTE = struct.Struct("dq")
+_LOOK_SECONDS = 0.25
+_TICK_SECONDS = 0.02
+_EXHAUSTED = frozenset({signal.SIGPROF, signal.SIGXCPU})
+
+
+class Note:
+    """Memory shared with a child: which step it is at, and until when that may take."""
+
+    def __init__(self) -> None:
+        self._memory = mmap.mmap(-1, _NOTE.size)
+
+    def write(self, step: int, seconds: float) -> None:
+        """Say, in the child, that a step begins and how long it may take."""
+        _NOTE.pack_into(self._memory, 0, time.monotonic() + seconds, step)
+
+    def read(self) -> tuple[float, int]:
+        """Return deadline and step."""
+        deadline, step = _NOTE.unpack_from(self._memory, 0)
+        return float(deadline), int(step)
+
+
+@dataclass(eq=False)
+class Child:
+    """A child that runs."""
+
+    pid: int
+    pipe: int
+    note: Note
+    folder: str
+    subject: Any
+    started: float
+    looked: float
+    data: bytearray = field(default_factory=bytearray)
+    closed: bool = False
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a child ended. `answer` is None when it did not get to give one."""
+
+    subject: Any
+    answer: Any
+    how: str
+    """answered, timeout, processes or died"""
+    step: int
+    signal: int
+    seconds: float
+
+
+class Children:
+    """As many children as there are places; each in a session and a temporary folder of its own."""
+
+    def __init__(self, places: int, memory_bytes: int, processes: int, folder: str, private: Sequence[int]) -> None:
+        self.places = places
+        self._memory_bytes = memory_bytes
+        self._processes = processes
+        self._folder = folder
+        self._private = private
+        """Descriptors that children must not have."""
+        self.running: list[Child] = []
+
+    def start(self, subject: Any, work: Callable[[Note], Any], seconds: float) -> None:
+        """Fork a child that answers what `work` returns. `seconds` is its first deadline; it notes further ones."""
+        folder = tempfile.mkdtemp(prefix="child-", dir=self._folder)
+        note = Note()
+        note.write(-1, seconds)
+        reading, writing = os.pipe()
+        pid = os.fork()
+        if not pid:
+            try:
+                os.close(reading)
+                self._become(folder)
+                answer = json.dumps(work(note)).encode()
+                _write_all(writing, answer + b"\n")
+            finally:
+                os._exit(0)
+        os.close(writing)
+        os.set_blocking(reading, False)
+        now = time.monotonic()
+        self.running.append(Child(pid, reading, note, folder, subject, now, now))
+
+    def _become(self, folder: str) -> None:
+        """Turn into a child: own session, own temporary files, nobody's descriptors, limits."""
+        os.setsid()
+        for descriptor in (*self._private, *(child.pipe for child in self.running)):
+            os.close(descriptor)
+        null = os.open(os.devnull, os.O_RDWR)
+        for descriptor in (0, 1, 2):
+            os.dup2(null, descriptor)
+        os.close(null)
+        os.environ["TMPDIR"] = folder
+        tempfile.tempdir = folder
+        for number in (signal.SIGPROF, signal.SIGTERM):
+            signal.signal(number, signal.SIG_DFL)
+        _, hard = resource.getrlimit(resource.RLIMIT_AS)
+        wanted = self._memory_bytes if hard == resource.RLIM_INFINITY else min(hard, self._memory_bytes)
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_AS, (wanted, hard))
+            resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+    def wait(self) -> Iterator[Ending]:
+        """Wait a moment, and yield who has ended."""
+        poll = select.poll()
+        by_pipe = {child.pipe: child for child in self.running if not child.closed}
+        for pipe in by_pipe:
+            poll.register(pipe, select.POLLIN | select.POLLHUP)
+        for pipe, _ in poll.poll(_TICK_SECONDS * 1000):
+            _drain(by_pipe[pipe])
+        now = time.monotonic()
+        for child in list(self.running):
+            if child.data.endswith(b"\n"):
+                yield self._ended(child, "answered")
+            elif _has_ended(child):
+                # What it wrote last may have come after the look above.
+                _drain(child)
+                yield self._ended(child, "answered" if child.data.endswith(b"\n") else "died")
+            elif now > child.note.read()[0]:
+                yield self._ended(child, "timeout")
+            elif now - child.looked > _LOOK_SECONDS:
+                child.looked = now
+                if _session_size(child.pid) > self._processes:
+                    yield self._ended(child, "processes")
+
+    def _ended(self, child: Child, how: str) -> Ending:
+        self.running.remove(child)
+        _, step = child.note.read()
+        # The group first: its leader, not yet reaped, keeps the number from being given to anybody else.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(child.pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child.pid, signal.SIGKILL)
+        _, status = os.waitpid(child.pid, 0)
+        os.close(child.pipe)
+        shutil.rmtree(child.folder, ignore_errors=True)
+        number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
+        answer = None
+        if how == "answered":
+            try:
+                answer = json.loads(bytes(child.data))
+            except ValueError:
+                how = "died"
+        if how == "died" and number in _EXHAUSTED:
+            how = "timeout"
+        return Ending(child.subject, answer, how, step, number, time.monotonic() - child.started)
+
+    def end(self) -> None:
+        """Kill whoever runs."""
+        for child in list(self.running):
+            self._ended(child, "died")
+
+
+def _drain(child: Child) -> None:
+    with contextlib.suppress(BlockingIOError):
+        while data := os.read(child.pipe, 1 << 20):
+            child.data += data
+        child.closed = True
+
+
+def _has_ended(child: Child) -> bool:
+    """Whether the child itself has ended; whom it started may hold its pipe open."""
+    return os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+
+def _session_size(session: int) -> int:
+    """Count the processes of a session; 0 where the system does not tell."""
+    count = 0
+    with contextlib.suppress(OSError), os.scandir("/proc") as entries:
+        for entry in entries:
+            if entry.name.isdecimal():
+                with contextlib.suppress(OSError, IndexError, ValueError):
+                    count += _session_of(entry.path) == session
+    return count
+
+
+def _session_of(folder: str) -> int:
+    descriptor = os.open(f"{folder}/stat", os.O_RDONLY)
+    try:
+        # After the name, which is in parentheses: state, parent, group, session (proc(5)).
+        return int(os.read(descriptor, 1024).rpartition(b")")[2].split()[3])
+    finally:
+        os.close(descriptor)
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]

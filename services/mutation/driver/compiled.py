@@ -1,0 +1,269 @@
+"""Turning a file and its mutants into code objects."""
+
+from __future__ import annotations
+
+import __future__
+
+import ast
+import warnings
+from collections.abc import Callable, Iterator
+from types import CodeType
+from typing import Any
+
+from quantum_suite.services.mutation.driver.model import Edit, Site, Unit
+from quantum_suite.services.mutation.driver.text import SourceText
+from quantum_suite.services.mutation.driver.walk import Walk
+
+_PROBE = "\0quantum probe\0"
+CodePath = tuple[tuple[str, int, int], ...]
+"""Where a code object lies in its outermost function: name, first line and rank among equals, level by level."""
+
+
+class MutatedFile:
+    """One file: its mutants, and its code with probes, without, and with one mutant."""
+
+    def __init__(self, raw: bytes, relative: str, filename: str, first_number: int) -> None:
+        self.source = SourceText(raw)
+        self.relative = relative
+        self.filename = filename
+        self.walk = Walk(self.source, relative, first_number)
+        self.flags = _future_flags(self.walk.tree)
+        self._pristine: dict[Unit, CodeType | None] = {}
+
+    @property
+    def sites(self) -> list[Site]:
+        """The mutants of this file."""
+        return self.walk.sites
+
+    def compiled(self, tree: ast.Module) -> CodeType:
+        """Compile a tree as this file would be."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return compile(tree, self.filename, "exec", flags=self.flags, dont_inherit=True)
+
+    def plain(self) -> CodeType:
+        """Return the file's own code."""
+        return self.compiled(self.walk.tree)
+
+    def mutated(self, site: Site) -> CodeType:
+        """Return the file's code with a mutant in it."""
+        with site.edit.applied():
+            return self.compiled(self.walk.tree)
+
+    def probed(self, reached: Callable[[int], Any]) -> CodeType:
+        """Return the file's code, calling `reached` with a statement's number before each statement in a
+        function."""
+        edits = [
+            Edit(listed.owner, listed.name, _with_probes(listed.owner, listed.name, dict(listed.numbers)))
+            for listed in self.walk.probed
+        ]
+        edits += [Edit(node, "body", _probed_expression(node.body, number)) for node, number in self.walk.lambdas]
+        before = [getattr(edit.owner, edit.name) for edit in edits]
+        try:
+            for edit in edits:
+                setattr(edit.owner, edit.name, edit.value)
+            code = self.compiled(self.walk.tree)
+        finally:
+            for edit, value in zip(edits, before):
+                setattr(edit.owner, edit.name, value)
+        return _with_constant(code, reached)
+
+    def unit_code(self, unit: Unit) -> CodeType | None:
+        """Return the own code of an outermost function; None when it cannot be told from another on its line."""
+        if unit not in self._pristine:
+            self._pristine[unit] = self._compile_unit(unit, ())
+        return self._pristine[unit]
+
+    def variant(self, site: Site) -> CodeType | None:
+        """Return the code of the mutant's outermost function with the mutant in it."""
+        assert site.unit is not None
+        own = self.unit_code(site.unit)
+        with site.edit.applied():
+            code = self._compile_unit(site.unit, ())
+            if own is None or code is None:
+                return None
+            lost = [name for name in own.co_freevars if name not in code.co_freevars]
+            if lost:
+                # Functions that live are tied to these cells: the mutant keeps them without use.
+                code = self._compile_unit(site.unit, lost)
+        return code if code is not None and code.co_freevars == own.co_freevars else None
+
+    def is_equivalent(self, site: Site) -> bool:
+        """Whether a mutant compiles to the same code as the original, or is known to do the same."""
+        if _known_same(site):
+            return True
+        if site.unit is not None:
+            own, variant = self.unit_code(site.unit), self.variant(site)
+            return own is not None and variant is not None and same_code(own, variant)
+        statement = next(
+            (node for node in self.walk.tree.body if _holds(node, site, self.source)), None
+        )  # The statement alone: files are long.
+        if statement is None:
+            return False
+        module = ast.Module(body=[statement], type_ignores=[])
+        own = self.compiled(module)
+        with site.edit.applied():
+            return same_code(own, self.compiled(module))
+
+    def _compile_unit(self, unit: Unit, kept: tuple[str, ...] | list[str]) -> CodeType | None:
+        """Compile a function inside empty copies of its classes: it sees the same names, and has the same own."""
+        body: Any = unit.node
+        if isinstance(body, ast.Lambda):
+            body = ast.copy_location(ast.Expr(value=body), body)
+        elif kept:
+            dead = [ast.Expr(value=ast.Name(id=name, ctx=ast.Load())) for name in kept]
+            guard = ast.If(test=ast.Constant(value=0), body=dead, orelse=[])
+            ast.copy_location(guard, body.body[-1])
+            ast.fix_missing_locations(guard)
+            new = ast.copy_location(type(body)(**{name: getattr(body, name, None) for name in body._fields}), body)
+            new.body = [*body.body, guard]
+            body = new
+        for outer in reversed(unit.classes):
+            fields = {"name": outer.name, "bases": [], "keywords": [], "body": [body], "decorator_list": []}
+            if hasattr(outer, "type_params"):
+                fields["type_params"] = outer.type_params
+            body = ast.copy_location(ast.ClassDef(**fields), outer)
+        code = self.compiled(ast.Module(body=[body], type_ignores=[]))
+        found = [inner for inner in _walk_code(code) if (inner.co_name, inner.co_firstlineno) == _key(unit)]
+        return found[0] if found else None
+
+
+def same_code(one: CodeType, other: CodeType) -> bool:
+    """Whether two code objects do the same: all but lines and positions is compared."""
+    return _essence(one) == _essence(other)
+
+
+def code_tree(code: CodeType) -> dict[CodePath, CodeType]:
+    """Return a code object and all inside it by their paths."""
+    found: dict[CodePath, CodeType] = {(): code}
+    ranks: dict[tuple[str, int], int] = {}
+    for inner in code.co_consts:
+        if isinstance(inner, CodeType):
+            key = (inner.co_name, inner.co_firstlineno)
+            step = (*key, ranks.get(key, 0))
+            ranks[key] = step[2] + 1
+            found.update({(step, *path): deeper for path, deeper in code_tree(inner).items()})
+    return found
+
+
+def units_in(module: CodeType, units: list[Unit]) -> dict[Unit, CodeType]:
+    """Find the code objects of outermost functions in a module's code; those that cannot be told apart are left
+    out."""
+    by_key: dict[tuple[str, int], list[CodeType]] = {}
+    for code in _outermost(module):
+        by_key.setdefault((code.co_name, code.co_firstlineno), []).append(code)
+    wanted: dict[tuple[str, int], list[Unit]] = {}
+    for unit in units:
+        wanted.setdefault(_key(unit), []).append(unit)
+    return {
+        same[0]: by_key[key][0] for key, same in wanted.items() if len(same) == 1 == len(by_key.get(key, []))
+    }
+
+
+def _key(unit: Unit) -> tuple[str, int]:
+    return unit.name, unit.first_line
+
+
+def _outermost(code: CodeType) -> Iterator[CodeType]:
+    """Yield the functions of a module and its classes, not what is inside them."""
+    for inner in code.co_consts:
+        if isinstance(inner, CodeType):
+            # CO_OPTIMIZED: a function, lambda or comprehension; without it a class body or a scope of types.
+            if inner.co_flags & 0x1 and not inner.co_name.startswith("<generic"):
+                yield inner
+            else:
+                yield from _outermost(inner)
+
+
+def _walk_code(code: CodeType) -> Iterator[CodeType]:
+    for inner in code.co_consts:
+        if isinstance(inner, CodeType):
+            yield inner
+            yield from _walk_code(inner)
+
+
+def _essence(code: CodeType) -> tuple[Any, ...]:
+    return (
+        code.co_name,
+        code.co_code,
+        tuple(_constant(value) for value in code.co_consts),
+        code.co_names,
+        code.co_varnames,
+        code.co_freevars,
+        code.co_cellvars,
+        code.co_flags,
+        (code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount),
+        getattr(code, "co_exceptiontable", b""),
+    )
+
+
+def _constant(value: Any) -> Any:
+    if isinstance(value, CodeType):
+        return _essence(value)
+    if isinstance(value, (tuple, frozenset)):
+        return type(value), [_constant(item) for item in value]
+    return type(value), repr(value)  # 0.0 and -0.0, 1 and True are equal, and not the same.
+
+
+def _known_same(site: Site) -> bool:
+    """A length is never negative: comparing it with 0 or 1 has several spellings."""
+    node = site.edit.value if isinstance(site.edit.value, ast.Compare) else None
+    old = getattr(site.edit.owner, site.edit.name, None)
+    if node is None or not isinstance(old, ast.Compare) or len(old.ops) != 1:
+        return False
+    left, right = old.left, old.comparators[0]
+    if not (isinstance(left, ast.Call) and isinstance(left.func, ast.Name) and left.func.id == "len"):
+        return False
+    if not (isinstance(right, ast.Constant) and right.value == 0 and right.value is not False):
+        return False
+    pair = {type(old.ops[0]), type(node.ops[0])}
+    return pair in ({ast.Eq, ast.LtE}, {ast.NotEq, ast.Gt})
+
+
+def _holds(node: ast.stmt, site: Site, source: SourceText) -> bool:
+    start, end = source.span(node)
+    decorators = getattr(node, "decorator_list", [])
+    if decorators:
+        start = source.span(decorators[0])[0] - 1
+    return start <= site.start and site.end <= end
+
+
+def _future_flags(tree: ast.Module) -> int:
+    flags = 0
+    for node in tree.body:
+        if isinstance(node, ast.ImportFrom) and node.module == "__future__":
+            for alias in node.names:
+                feature = getattr(__future__, alias.name, None)
+                flags |= feature.compiler_flag if feature is not None else 0
+    return flags
+
+
+def _with_probes(owner: ast.AST, name: str, numbers: dict[ast.stmt, int]) -> list[ast.stmt]:
+    probed: list[ast.stmt] = []
+    for node in getattr(owner, name):
+        if node in numbers:
+            call = ast.Expr(value=_call(numbers[node]))
+            probed.append(ast.fix_missing_locations(ast.copy_location(call, node)))
+        probed.append(node)
+    return probed
+
+
+def _probed_expression(node: ast.expr, number: int) -> ast.expr:
+    pair = ast.Tuple(elts=[_call(number), node], ctx=ast.Load())
+    second = ast.Subscript(value=pair, slice=ast.Constant(value=1), ctx=ast.Load())
+    return ast.fix_missing_locations(ast.copy_location(second, node))
+
+
+def _call(number: int) -> ast.Call:
+    return ast.Call(func=ast.Constant(value=_PROBE), args=[ast.Constant(value=number)], keywords=[])
+
+
+def _with_constant(code: CodeType, reached: Callable[[int], Any]) -> CodeType:
+    """Put the function where the code has its mark: no name of the module's is used for it."""
+    constants = []
+    for value in code.co_consts:
+        if isinstance(value, CodeType):
+            constants.append(_with_constant(value, reached))
+        else:
+            constants.append(reached if isinstance(value, str) and value == _PROBE else value)
+    return code.replace(co_consts=tuple(constants))

@@ -1,0 +1,79 @@
+"""The first run: every test once, on unmutated code, noting which statements it reaches."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Generator
+from typing import Any
+
+import pytest
+
+from quantum_suite.services.mutation.driver.children import Note
+from quantum_suite.services.mutation.driver.running import Runner
+
+
+class ReachPlugin:
+    """Keeps apart what fixtures reach from what tests do: whoever uses a fixture reaches what made it, though it
+    was made, and is ended, while another test ran."""
+
+    def __init__(self, reached: set[int]) -> None:
+        self._reached = reached
+        self.fixtures: dict[Any, set[int]] = {}
+        self.ended: list[Any] = []
+
+    @pytest.hookimpl(hookwrapper=True, tryfirst=True)
+    def pytest_fixture_setup(self, fixturedef: Any, request: Any) -> Generator[None, Any, None]:
+        """Give what is reached while a fixture is made to the fixture as well."""
+        before = set(self._reached)
+        self._reached.clear()
+        yield
+        self.fixtures.setdefault(fixturedef, set()).update(self._reached)
+        self._reached.update(before)
+
+    def pytest_fixture_post_finalizer(self, fixturedef: Any, request: Any) -> None:
+        """Note that a fixture was ended."""
+        self.ended.append(fixturedef)
+
+
+def first_run(runner: Runner, reached: set[int], note: Note, seconds: float) -> list[dict[str, Any]]:
+    """Run all tests in order; return, test by test, outcome, seconds and statements reached."""
+    plugin = ReachPlugin(reached)
+    runner.session.config.pluginmanager.register(plugin, "quantum-reach")
+    deadline = time.monotonic() + seconds
+    tests: list[dict[str, Any]] = []
+    own: list[set[int]] = []
+    for index, item in enumerate(runner.items):
+        note.write(index, deadline - time.monotonic())
+        reached.clear()
+        plugin.ended.clear()
+        started = time.monotonic()
+        failed = runner.one(index, runner.items[index + 1] if index + 1 < len(runner.items) else None)
+        for fixture in plugin.ended:
+            plugin.fixtures.setdefault(fixture, set()).update(reached)
+        own.append(set(reached))
+        tests.append(
+            {
+                "id": item.nodeid,
+                "path": str(item.path),
+                "seconds": time.monotonic() - started,
+                "failed": failed is not None,
+                "skipped": runner.watcher.skipped and failed is None,
+                "message": runner.watcher.message,
+            }
+        )
+    for index, item in enumerate(runner.items):
+        for fixture in _fixtures_of(item):
+            own[index] |= plugin.fixtures.get(fixture, set())
+        tests[index]["reached"] = sorted(own[index])
+    return tests
+
+
+def _fixtures_of(item: Any) -> list[Any]:
+    found: list[Any] = []
+    with contextlib.suppress(AttributeError):
+        for definitions in item._fixtureinfo.name2fixturedefs.values():
+            found.extend(definitions)
+    with contextlib.suppress(AttributeError):
+        found.extend(item._request._fixture_defs.values())  # Those asked for by name while it ran.
+    return found

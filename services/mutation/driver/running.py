@@ -1,0 +1,143 @@
+"""Running collected tests one by one, as pytest would, cheaply and with an eye on each."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import tempfile
+import unittest
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+_SKIPS = (pytest.skip.Exception, pytest.xfail.Exception, pytest.exit.Exception, unittest.SkipTest)
+
+
+class Watcher:
+    """A plugin that notes the first failure, and spares pytest to describe it where nobody reads it."""
+
+    def __init__(self, *, brief: bool) -> None:
+        self.brief = brief
+        self.failed: str | None = None
+        self.skipped = False
+        self.message = ""
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_makereport(self, item: Any, call: Any) -> Any:
+        """Report a plain failure without its traceback."""
+        if not self.brief or call.excinfo is None or isinstance(call.excinfo.value, _SKIPS):
+            return None
+        return pytest.TestReport(
+            nodeid=item.nodeid,
+            location=item.location,
+            keywords={},
+            outcome="failed",
+            longrepr=call.excinfo.typename,
+            when=call.when,
+            duration=call.duration,
+            start=call.start,
+            stop=call.stop,
+        )
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self, item: Any) -> None:
+        """Have no differences between compared values worked out."""
+        if self.brief:
+            with contextlib.suppress(ImportError, AttributeError):
+                # Private: where it moves, failures only cost more.
+                from _pytest.assertion import util
+
+                util._reprcompare = None
+
+    def pytest_runtest_logreport(self, report: Any) -> None:
+        """Note how a phase of a test went."""
+        if report.failed and self.failed is None:
+            self.failed = report.nodeid
+            if not self.brief:
+                self.message = str(getattr(report, "longreprtext", ""))[-2000:]
+        elif report.skipped:
+            self.skipped = True
+
+
+class Runner:
+    """Runs items of a collected session. Used in children only: what tests leave behind dies with them."""
+
+    def __init__(self, session: Any, watcher: Watcher) -> None:
+        self.session = session
+        self.watcher = watcher
+        self.items: Sequence[Any] = list(session.items)
+
+    def prepare(self) -> None:
+        """Give this process captures and temporary folders that it shares with nobody."""
+        config = self.session.config
+        capture = config.pluginmanager.getplugin("capturemanager")
+        if capture is not None:
+            capture.start_global_capturing()
+        factory = getattr(config, "_tmp_path_factory", None)
+        if factory is not None and hasattr(factory, "_basetemp"):
+            factory._basetemp = Path(os.path.realpath(tempfile.mkdtemp(prefix="tests-")))
+
+    def run(self, order: Sequence[int], begin: Callable[[int, int], None]) -> dict[str, Any]:
+        """Run items in order until one fails; `begin` is called before each with its place and number."""
+        for place, index in enumerate(order):
+            begin(place, index)
+            following = self.items[order[place + 1]] if place + 1 < len(order) else None
+            failed = self.one(index, following)
+            if failed is not None:
+                return {"failed": failed, "ran": place + 1}
+        return {"failed": None, "ran": len(order)}
+
+    def one(self, index: int, following: Any) -> str | None:
+        """Run one item; returns the id of the test that failed, if one did.
+
+        `following` comes next: fixtures that it does not share are ended.
+        """
+        self.watcher.failed, self.watcher.message, self.watcher.skipped = None, "", False
+        item = self.items[index]
+        try:
+            item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+        except BaseException as error:  # whatever leaves pytest would end the run: that is a failure
+            self.watcher.message = f"{type(error).__name__} ended the run"
+            return str(item.nodeid)
+        return self.watcher.failed
+
+
+@contextlib.contextmanager
+def quiet(session: Any) -> Iterator[None]:
+    """Stop pytest's captures and terminal while no test runs, so that children start their own."""
+    manager = session.config.pluginmanager
+    capture = manager.getplugin("capturemanager")
+    terminal = manager.getplugin("terminalreporter")
+    if capture is not None:
+        capture.stop_global_capturing()
+    if terminal is not None:
+        manager.unregister(terminal)
+    try:
+        yield
+    finally:
+        if terminal is not None:
+            manager.register(terminal, "terminalreporter")
+        if capture is not None:
+            capture.start_global_capturing()
+
+
+class Budget:
+    """How long a test may take in a child: several times what it took unmutated, and something to spare."""
+
+    CPU_SPARE, CPU_TIMES = 0.7, 10.0
+    WALL_SPARE, WALL_TIMES = 8.0, 20.0
+
+    def __init__(self, durations: Sequence[float]) -> None:
+        self._durations = durations
+
+    def wall(self, index: int) -> float:
+        """Return the seconds after which the parent kills the child."""
+        return self.WALL_SPARE + self.WALL_TIMES * self._durations[index]
+
+    def arm(self, index: int) -> None:
+        """Have this process killed once it has used too much processor time: a loop that never ends is found
+        soon, however busy the machine is."""
+        signal.setitimer(signal.ITIMER_PROF, self.CPU_SPARE + self.CPU_TIMES * self._durations[index])

@@ -1,0 +1,343 @@
+"""The process that has imported the project and collected its tests, and forks a child for each mutant."""
+
+from __future__ import annotations
+
+import gc
+import heapq
+import time
+from collections import Counter, deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from types import CodeType
+from typing import Any
+
+import pytest
+
+from quantum_suite.services.mutation.driver.children import Children, Ending, Note
+from quantum_suite.services.mutation.driver.guarded_tree import GuardedTree
+from quantum_suite.services.mutation.driver.loading import Switchboard
+from quantum_suite.services.mutation.driver.model import Site, Unit
+from quantum_suite.services.mutation.driver.reach import first_run
+from quantum_suite.services.mutation.driver.running import Budget, Runner, Watcher, quiet
+from quantum_suite.services.mutation.driver.wire import Wire
+
+_LIKELY = 6
+_ASIDE = 10
+_TRIES = 2
+
+
+@dataclass
+class Plan:
+    """What a server is to do; kept by the supervisor, so that another server can go on."""
+
+    sites: list[Site]
+    deadline: float
+    suspects: list[str] = field(default_factory=list)
+    """Mutants that were under way when a server ended: judged first and alone."""
+    tests: list[dict[str, Any]] | None = None
+    """What the first run showed."""
+
+
+@dataclass(eq=False)
+class Job:
+    """A mutant to judge in a child."""
+
+    site: Site
+    order: list[int]
+    variant: CodeType | None
+    alone: bool = False
+    tries: int = 0
+    tainted: bool = False
+    excluded: frozenset[int] = frozenset()
+
+
+class Server:
+    """A pytest plugin that takes the place of running tests in order."""
+
+    def __init__(
+        self, plan: Plan, board: Switchboard, tree: GuardedTree, children: Children, wire: Wire, watcher: Watcher
+    ) -> None:
+        self.plan = plan
+        self.board = board
+        self.tree = tree
+        self.children = children
+        self.wire = wire
+        self.watcher = watcher
+        self.started = time.monotonic()
+        self.kills: dict[Unit | None, Counter[int]] = {}
+        self.killed_by: dict[int, list[Site]] = {}
+        self.recent: list[Job] = []
+        self.stopped = False
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self, session: Any) -> bool | None:
+        """Serve instead of running; with collection errors pytest says them itself."""
+        if session.testsfailed or not session.items:
+            return None
+        with quiet(session):
+            self._serve(session)
+        return True
+
+    def _serve(self, session: Any) -> None:
+        self.collecting = time.monotonic() - self.started
+        self.runner = Runner(session, self.watcher)
+        self.at_import = set(self.board.reached)
+        self.board.find_living()
+        gc.collect()
+        gc.freeze()
+        tests = self.plan.tests or self._first_run()
+        if tests is None:
+            return
+        self._know(tests)
+        good = self.board.strip_probes()
+        gc.freeze()
+        pending, anew = self._sort(good)
+        self._judge(pending, anew)
+        if not self.stopped:
+            self._doubt(anew)
+        self.wire.say("anew", jobs=anew, collecting=self.collecting)
+        self.wire.say("served", stopped=self.stopped)
+
+    # The first run
+
+    def _first_run(self) -> list[dict[str, Any]] | None:
+        """Run every test once on unmutated code; None when that says that mutants cannot be judged."""
+        left = self.plan.deadline - time.monotonic()
+        ending = self._alone(
+            "first run", lambda note: (self.runner.prepare(), first_run(self.runner, self.board.reached, note, left))[1]
+        )
+        if ending.answer is None:
+            at = self.runner.items[ending.step].nodeid if ending.step >= 0 else "the start"
+            why = "took too long" if ending.how == "timeout" else f"ended the process ({ending.how} {ending.signal})"
+            self.wire.say("refused", reason=f"The tests do not pass on unmutated code: {at} {why}.", tests=[at])
+            return None
+        tests: list[dict[str, Any]] = ending.answer
+        failing = [index for index, test in enumerate(tests) if test["failed"]]
+        if not all(test["skipped"] or test["failed"] for test in tests) and len(failing) <= _ASIDE:
+            failing = [index for index in failing if not self._passes_alone(index)]
+        if failing or all(test["skipped"] for test in tests):
+            self._refuse(tests, failing)
+            return None
+        for test in tests:
+            test["aside"] = test["failed"]
+        written = self.tree.restore()
+        self.tree.forget(written)
+        if written:
+            self.children.places = 1
+        self.wire.say("tests", tests=tests, at_import=len(self.at_import), written=written[:20])
+        return tests
+
+    def _refuse(self, tests: list[dict[str, Any]], failing: list[int]) -> None:
+        if not failing:
+            self.wire.say("refused", reason="Every test is skipped: nothing can notice a mutant.", tests=[])
+            return
+        first = tests[failing[0]]
+        self.wire.say(
+            "refused",
+            reason=f"{len(failing)} of {len(tests)} tests fail on unmutated code, first {first['id']}.",
+            tests=[tests[index]["id"] for index in failing[:20]],
+            message=first["message"],
+        )
+
+    def _passes_alone(self, index: int, times: int = 2) -> bool:
+        endings = [self._alone("again", lambda note: self._run(note, [index], 30.0)) for _ in range(times)]
+        return all(ending.answer is not None and ending.answer["failed"] is None for ending in endings)
+
+    def _alone(self, subject: str, work: Any) -> Ending:
+        self.children.start(subject, work, max(1.0, self.plan.deadline - time.monotonic()))
+        while True:
+            for ending in self.children.wait():
+                return ending
+
+    def _run(self, note: Note, order: Sequence[int], seconds: float) -> dict[str, Any]:
+        self.runner.prepare()
+        return self.runner.run(order, lambda _, index: note.write(index, seconds))
+
+    # Sorting mutants by how they can be judged
+
+    def _know(self, tests: list[dict[str, Any]]) -> None:
+        self.tests = tests
+        self.budget = Budget([test["seconds"] for test in tests])
+        self.reaching: dict[int, list[int]] = {}
+        for index, test in enumerate(tests):
+            if not test["skipped"] and not test["aside"]:
+                for number in test["reached"]:
+                    self.reaching.setdefault(number, []).append(index)
+        self.reach_size = [len(test["reached"]) for test in tests]
+
+    def _sort(self, good: set[Unit]) -> tuple[deque[Job], list[dict[str, Any]]]:
+        """Say what is known without running, and part the rest: by switch, or by importing anew."""
+        pending: deque[Job] = deque()
+        anew: list[dict[str, Any]] = []
+        for site in self.plan.sites:
+            if self.board.file_of[site].is_equivalent(site):
+                self._say(site, "equivalent")
+                continue
+            if site.unit is None:
+                about = site.about if site.operator == "default" else None
+                tests = None
+                if about is not None and not self.at_import.intersection(about.statements):
+                    tests = sorted({i for number in about.statements for i in self.reaching.get(number, ())})
+                anew.append(self._anew(site, "import_time", tests))
+                continue
+            if site.statement in self.at_import:
+                anew.append(self._anew(site, "called at import", None))
+            elif site.statement not in self.reaching:
+                self._say(site, "no_coverage")
+            elif self._is_loaded(site) and site.unit not in good:
+                anew.append(self._anew(site, "cannot be switched", self.reaching[site.statement]))
+            else:
+                pending.append(Job(site, [], None, alone=site.id in self.plan.suspects))
+        if self.plan.suspects:
+            pending = deque(sorted(pending, key=lambda job: not job.alone))
+        return pending, anew
+
+    def _anew(self, site: Site, why: str, tests: list[int] | None) -> dict[str, Any]:
+        usable = [i for i, test in enumerate(self.tests) if not test["skipped"] and not test["aside"]]
+        chosen = usable if tests is None else tests or usable[:1]
+        kills = self.kills.get(site.unit) or self.kills.get(site.about) or Counter()
+        near = set(self.reaching.get(site.statement or -1, ()))
+        if site.about is not None:
+            near.update(i for number in site.about.statements for i in self.reaching.get(number, ()))
+        first = heapq.nsmallest(
+            _LIKELY, near.intersection(chosen), key=lambda i: (-kills[i], self.reach_size[i], self.tests[i]["seconds"])
+        )
+        return {
+            "id": site.id,
+            "why": why,
+            "first": [self.tests[i]["id"] for i in first],
+            "tests": None if tests is None else [self.tests[i]["id"] for i in chosen],
+            "paths": None if tests is None else sorted({self.tests[i]["path"] for i in chosen}),
+            "seconds": sum(self.tests[i]["seconds"] for i in chosen),
+        }
+
+    # Judging by switch
+
+    def _judge(self, pending: deque[Job], anew: list[dict[str, Any]]) -> None:
+        while pending or self.children.running:
+            if time.monotonic() > self.plan.deadline:
+                self.stopped = True
+                self.children.end()
+                return
+            while pending and self._may_start(pending[0]):
+                self._start(pending.popleft(), anew)
+            for ending in self.children.wait():
+                self._take(ending, pending, anew)
+
+    def _may_start(self, job: Job) -> bool:
+        running = self.children.running
+        if job.alone or any(child.subject.alone for child in running):
+            return not running
+        return len(running) < self.children.places
+
+    def _start(self, job: Job, anew: list[dict[str, Any]]) -> None:
+        site = job.site
+        if job.variant is None:
+            job.variant = self.board.file_of[site].variant(site)
+        loaded = self._is_loaded(site)
+        if loaded and job.variant is None:
+            anew.append(self._anew(site, "cannot be switched", self.reaching.get(site.statement or -1)))
+            return
+        job.order = self._order(job)
+        self.wire.say("begin", id=site.id)
+        self.children.start(job, lambda note: self._child(job, loaded, note), self.budget.wall(job.order[0]))
+
+    def _is_loaded(self, site: Site) -> bool:
+        return self.board.file_of[site].filename in self.board.loaded
+
+    def _child(self, job: Job, loaded: bool, note: Note) -> dict[str, Any]:
+        if not loaded:
+            self.board.active = job.site
+        elif job.variant is None or not self.board.switch_on(job.site, job.variant):
+            return {"cannot": True}
+        self.runner.prepare()
+
+        def begin(place: int, index: int) -> None:
+            note.write(index, self.budget.wall(index))
+            self.budget.arm(index)
+
+        return self.runner.run(job.order, begin)
+
+    def _order(self, job: Job) -> list[int]:
+        """Tests that killed neighbours first, then those that reach least else, then the rest as collected."""
+        tests = [i for i in self.reaching[job.site.statement or 0] if i not in job.excluded]
+        kills = self.kills.setdefault(job.site.unit, Counter())
+        likely = heapq.nsmallest(
+            _LIKELY, tests, key=lambda i: (-kills[i], self.reach_size[i], self.tests[i]["seconds"])
+        )
+        first = set(likely)
+        return likely + [i for i in tests if i not in first]
+
+    def _take(self, ending: Ending, pending: deque[Job], anew: list[dict[str, Any]]) -> None:
+        job: Job = ending.subject
+        self.recent.append(job)
+        if len(self.recent) >= self.tree.every and self.tree.restore():
+            # Whoever ran beside it, or since the last look, may have met files that were not the project's.
+            self.tree.every = 1
+            again = [other for other in self.recent[:-1] if other.tries < _TRIES]
+            for child in self.children.running:
+                child.subject.tainted = True
+            for other in again:
+                other.tries += 1
+                pending.append(other)
+            self.recent = []
+        elif len(self.recent) >= self.tree.every:
+            self.recent = []
+        if job.tainted and job.tries < _TRIES:
+            job.tainted, job.tries = False, job.tries + 1
+            job.alone = job.tries == _TRIES
+            pending.append(job)
+            return
+        if ending.answer is not None and ending.answer.get("cannot"):
+            anew.append(self._anew(job.site, "cannot be switched", self.reaching.get(job.site.statement or -1)))
+            return
+        self._verdict(job, ending)
+
+    def _verdict(self, job: Job, ending: Ending) -> None:
+        site, answer = job.site, ending.answer
+        if answer is not None and answer["failed"] is None:
+            self._say(site, "flaky" if job.excluded else "survived", tests_run=answer["ran"])
+            return
+        step = max(ending.step, 0)
+        if answer is not None:
+            killer = answer["failed"]
+            step = next((i for i in job.order if self.tests[i]["id"] == killer), step)
+        verdict = "timeout" if ending.how == "timeout" else "killed"
+        self.kills.setdefault(site.unit, Counter())[step] += 1
+        if verdict == "killed" and answer is not None:
+            self.killed_by.setdefault(step, []).append(site)
+        ran = answer["ran"] if answer is not None else job.order.index(step) + 1 if step in job.order else 1
+        because = "" if ending.how in ("answered", "timeout") else f"{ending.how} {ending.signal}".strip()
+        self._say(site, verdict, killed_by=self.tests[step]["id"], tests_run=ran, because=because)
+
+    def _say(self, site: Site, verdict: str, **fields: Any) -> None:
+        self.wire.say("result", id=site.id, verdict=verdict, **fields)
+
+    # Doubting the killers
+
+    def _doubt(self, anew: list[dict[str, Any]]) -> None:
+        """Run every test that killed something alone on unmutated code; who fails there has proven nothing, and
+        its mutants are judged again without it."""
+        unstable = {
+            index for index in self.killed_by if time.monotonic() < self.plan.deadline and not self._stable(index)
+        }
+        if not unstable:
+            return
+        self.wire.say("unstable", tests=[self.tests[i]["id"] for i in sorted(unstable)])
+        again: deque[Job] = deque()
+        for index in sorted(unstable):
+            for site in self.killed_by.pop(index):
+                job = Job(site, [], None, excluded=frozenset(unstable))
+                if self._order(job):
+                    again.append(job)
+                else:
+                    self._say(site, "flaky", killed_by=self.tests[index]["id"])
+        self._judge(again, anew)
+
+    def _stable(self, index: int) -> bool:
+        self.children.start(
+            "stable", lambda note: self._run(note, [index], self.budget.wall(index)), self.budget.wall(index)
+        )
+        while True:
+            for ending in self.children.wait():
+                return ending.answer is not None and ending.answer["failed"] is None
