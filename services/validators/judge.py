@@ -67,6 +67,7 @@ class Judge:
         async with self._scratch.copy(root) as scratch:
             try:
                 change = await anyio.to_thread.run_sync(apply_patch, patch, scratch.root)
+                _refuse_omitted(scratch, change)
                 await anyio.to_thread.run_sync(write, change, scratch.root)
             except PatchRefused as error:
                 return _refused(scratch, error, time.monotonic() - started)
@@ -82,6 +83,16 @@ class Judge:
             return Judgement(
                 verdict_of(reports), change, diff, scratch.tree_hash, round(time.monotonic() - started, 3)
             )
+
+
+def _refuse_omitted(scratch: Scratch, change: ChangeSet) -> None:
+    """Refuse a change of what the copy does not have, such as a link that leads outside, or anything below it."""
+    for path in change.paths:
+        for omitted in scratch.omitted:
+            if path == omitted.path or path.startswith(f"{omitted.path}/"):
+                raise PatchRefused(
+                    f"'{path}' cannot be changed here: {omitted.reason}", "Leave it out.", argument="patch"
+                )
 
 
 @asynccontextmanager
