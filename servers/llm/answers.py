@@ -7,7 +7,7 @@ from quantum_suite.resources.llm.usage import usage_uri
 from quantum_suite.servers.llm.uris import PROVIDERS
 from quantum_suite.tools.llm.ask_model import AskedModel
 from quantum_suite.tools.llm.list_models import ListedBudget, ListedProvider, ModelList
-from quantum_suite.tools.llm.model_usage import ModelUsage
+from quantum_suite.tools.llm.sum_up_usage import ModelUsage
 
 _ROWS_IN_TEXT = 10
 

@@ -8,11 +8,11 @@ from quantum_suite.core.errors import NotFound
 from quantum_suite.core.principals import Principal
 from quantum_suite.resources.llm.usage import UsageRow, usage_report
 from quantum_suite.servers.callers import principal_of, resource_errors
-from quantum_suite.servers.llm.uris import PROVIDERS, USAGE, USAGE_OF_ALL
+from quantum_suite.servers.llm.uris import PROVIDER, USAGE, USAGE_OF_ALL
 from quantum_suite.services.llm.interface import Gateway
 from quantum_suite.services.llm.ledger.interface import Period
 from quantum_suite.tools.llm.list_models import list_models
-from quantum_suite.tools.llm.model_usage import model_usage
+from quantum_suite.tools.llm.sum_up_usage import sum_up_usage
 
 _MOST_ROWS = 1000
 
@@ -21,15 +21,23 @@ def add_resources(server: MCPServer[Any], models: Gateway) -> None:
     """Register the resources on `server`."""
 
     @server.resource(
-        PROVIDERS,
+        PROVIDER,
         name="model_providers",
         title="Model providers",
-        description="Routes, providers and their state, models, and what is left of your budgets.",
+        description="A provider, its state and models; 'all': every one, the routes, and what is left of your "
+        "budgets.",
         mime_type="application/json",
     )
-    async def read_providers(ctx: Context[Any, Any]) -> str:
+    async def read_provider(provider: str, ctx: Context[Any, Any]) -> str:
         with resource_errors():
-            return (await list_models(models, principal_of(ctx))).model_dump_json(indent=2)
+            listed = await list_models(models, principal_of(ctx))
+            if provider == "all":
+                return listed.model_dump_json(indent=2)
+            for one in listed.providers:
+                if one.name == provider:
+                    return one.model_dump_json(indent=2)
+            names = ", ".join(one.name for one in listed.providers) or "none"
+            raise NotFound(f"There is no provider '{provider[:40]}'.", f"There are {names}.", argument="provider")
 
     @server.resource(
         USAGE,
@@ -56,7 +64,7 @@ async def _report(models: Gateway, period: str, principal: Principal, *, everybo
     with resource_errors():
         if period not in get_args(Period):
             raise NotFound(f"There is no usage of '{period[:40]}'.", "Ask for day or month.", argument="period")
-        usage = await model_usage(models, principal, cast(Period, period), everybody=everybody, most=_MOST_ROWS)
+        usage = await sum_up_usage(models, principal, cast(Period, period), everybody=everybody, most=_MOST_ROWS)
     whose = "by everybody" if everybody else f"by {principal.id}"
     rows = [
         UsageRow(

@@ -12,7 +12,7 @@ from quantum_suite.services.llm.interface import Gateway, ModelRequest
 from quantum_suite.services.llm.ledger.interface import Period
 from quantum_suite.tools.llm.ask_model import AskedModel, Turn, ask_model, conversation
 from quantum_suite.tools.llm.list_models import ModelList, list_models
-from quantum_suite.tools.llm.model_usage import ModelUsage, model_usage
+from quantum_suite.tools.llm.sum_up_usage import ModelUsage, sum_up_usage
 
 _READS = ToolAnnotations(read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=False)
 # Changes nothing, but money may be spent and the question leaves this machine.
@@ -117,4 +117,4 @@ def add_tools(server: MCPServer[Any], models: Gateway) -> None:
         everybody: Annotated[bool, Field(description="Everybody's; for administrators.")] = False,
     ) -> Annotated[CallToolResult, ModelUsage]:
         with tool_errors():
-            return usage_answer(await model_usage(models, principal_of(ctx), period, everybody=everybody))
+            return usage_answer(await sum_up_usage(models, principal_of(ctx), period, everybody=everybody))

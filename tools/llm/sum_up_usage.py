@@ -47,7 +47,7 @@ class ModelUsage(BaseModel):
     budgets: tuple[ListedBudget, ...] = Field(description="What binds you, and what is left of it.")
 
 
-async def model_usage(
+async def sum_up_usage(
     gateway: Gateway, principal: Principal, period: Period, *, everybody: bool, most: int = MOST_SHOWN
 ) -> ModelUsage:
     """Return what a principal used, or everybody: Refused unless an administrator asks."""
