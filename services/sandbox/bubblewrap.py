@@ -16,6 +16,7 @@ from quantum_suite.services.held_folder import held_folder
 from quantum_suite.services.process_group import ProcessNotStarted
 from quantum_suite.services.sandbox.environment import sandbox_environment
 from quantum_suite.services.sandbox.explaining import account
+from quantum_suite.services.sandbox.following import OnLine
 from quantum_suite.services.sandbox.grants import (
     NETWORK_FILES,
     SYSTEM_FILES,
@@ -27,7 +28,7 @@ from quantum_suite.services.sandbox.grants import (
     python_folders,
 )
 from quantum_suite.services.sandbox.interface import SandboxCommand, SandboxRun
-from quantum_suite.services.sandbox.running import Launch, OnLine, run_kept
+from quantum_suite.services.sandbox.running import Launch, run_kept
 from quantum_suite.services.sandbox.supervision import Supervision
 
 FOLDER_PREFIX = "quantum-sandbox-"

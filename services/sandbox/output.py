@@ -1,16 +1,9 @@
-"""What a command in a sandbox prints: its head and tail kept, its lines handed on, a flood told of."""
+"""What is kept of what a command in a sandbox prints: head and tail; a flood is told of."""
 
-import asyncio
-from collections import deque
 from collections.abc import Callable
 
 FLOOD_FACTOR = 64
 """How many times what is kept a stream may carry before its command is ended."""
-
-LINE_BYTES = 1024 * 1024
-"""The longest line that is handed on whole; of a longer one, its beginning."""
-
-_PAUSE_LINES = 1_000
 
 
 class HeadAndTail:
@@ -56,35 +49,3 @@ class HeadAndTail:
             return bytes(self._head + self._tail)
         dropped = self.size - len(self._head) - len(self._tail)
         return bytes(self._head) + b"\n[... %d bytes left out ...]\n" % dropped + bytes(self._tail)
-
-
-class LineFeed:
-    """Cuts a stream into lines for a listener that may be slower than the stream."""
-
-    def __init__(self) -> None:
-        self.news = asyncio.Event()
-        self.lines: deque[bytes] = deque()
-        self.pause: Callable[[], None] = lambda: None
-        self._partial = bytearray()
-
-    def feed(self, data: bytes) -> None:
-        """Take a piece of the stream; asks for a pause when the listener is far behind."""
-        first, *rest = data.split(b"\n")
-        self._grow(first)
-        for piece in rest:
-            self.lines.append(bytes(self._partial))
-            self._partial.clear()
-            self._grow(piece)
-        if self.lines:
-            self.news.set()
-        if len(self.lines) > _PAUSE_LINES:
-            self.pause()
-
-    def finish(self) -> None:
-        """Hand on what came after the last newline."""
-        if self._partial:
-            self.lines.append(bytes(self._partial))
-            self._partial.clear()
-
-    def _grow(self, data: bytes) -> None:
-        self._partial += data[: LINE_BYTES - len(self._partial)]

@@ -8,9 +8,10 @@ from quantum_suite.core.verdicts import Isolation
 from quantum_suite.services.held_folder import held_folder
 from quantum_suite.services.sandbox.environment import sandbox_environment
 from quantum_suite.services.sandbox.explaining import account
+from quantum_suite.services.sandbox.following import OnLine
 from quantum_suite.services.sandbox.grants import checked_folders, find_program
 from quantum_suite.services.sandbox.interface import SandboxCommand, SandboxRun
-from quantum_suite.services.sandbox.running import Launch, OnLine, run_kept
+from quantum_suite.services.sandbox.running import Launch, run_kept
 from quantum_suite.services.sandbox.supervision import Supervision
 
 FOLDER_PREFIX = "quantum-sandbox-"

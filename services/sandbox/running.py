@@ -1,9 +1,8 @@
 """Runs a command that somebody keeps apart, until it ends or has to be ended. Shared by all sandboxes."""
 
-import asyncio
 import subprocess
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,15 +13,11 @@ import anyio
 from quantum_suite.core.errors import Unavailable
 from quantum_suite.services.process_group import ProcessGroup
 from quantum_suite.services.sandbox.disk_use import DiskUse
+from quantum_suite.services.sandbox.following import Listener, OnLine, follow
 from quantum_suite.services.sandbox.interface import Limits
-from quantum_suite.services.sandbox.output import FLOOD_FACTOR, HeadAndTail, LineFeed
+from quantum_suite.services.sandbox.output import FLOOD_FACTOR, HeadAndTail
 from quantum_suite.services.sandbox.process_ceiling import ProcessCeiling, process_ceiling
 from quantum_suite.services.sandbox.watch import Ending, Verdict, Watch, size_in_words
-
-_SILENCE_SECONDS = 0.5
-"""How long the output of a command that ended may be silent before it is taken to be over."""
-
-OnLine = Callable[[bytes], Awaitable[None]]
 
 
 class Keeper(Protocol):
@@ -82,12 +77,12 @@ async def _run_below(ceiling: ProcessCeiling, launch: Launch, keeper: Keeper, on
     limits = launch.limits
     stdout = HeadAndTail(limits.output_bytes, _flood("stdout", limits, verdict))
     stderr = HeadAndTail(limits.output_bytes, _flood("stderr", limits, verdict))
-    lines = None if on_line is None else LineFeed()
+    listener = None if on_line is None else Listener(on_line)
 
     def on_stdout(data: bytes) -> None:
         stdout.feed(data)
-        if lines is not None:
-            lines.feed(data)
+        if listener is not None:
+            listener.feed(data)
 
     disk = await anyio.to_thread.run_sync(DiskUse, launch.watched, limits.file_bytes)
     started = time.monotonic()
@@ -108,7 +103,7 @@ async def _run_below(ceiling: ProcessCeiling, launch: Launch, keeper: Keeper, on
             if launch.stdin is not None and process.stdin is not None:
                 process.stdin.write(launch.stdin)
                 process.stdin.close()
-            await _follow(process, watch, verdict, stdout, lines, on_line)
+            await follow(process, watch, verdict, stdout, listener)
         if scope.cancelled_caught:
             verdict.end("timeout", f"it did not finish within {limits.seconds:g} seconds")
     finally:
@@ -135,56 +130,3 @@ async def _run_below(ceiling: ProcessCeiling, launch: Launch, keeper: Keeper, on
 def _flood(stream: str, limits: Limits, verdict: Verdict) -> Callable[[], None]:
     most = size_in_words(FLOOD_FACTOR * limits.output_bytes)
     return lambda: verdict.end("output", f"it wrote more than {most} to {stream}")
-
-
-async def _follow(
-    process: ProcessGroup,
-    watch: Watch,
-    verdict: Verdict,
-    stdout: HeadAndTail,
-    lines: LineFeed | None,
-    on_line: OnLine | None,
-) -> None:
-    """Wait until the process has ended and its output is read, or there is a reason to end it."""
-
-    async def stop_on_verdict() -> None:
-        await verdict.spoken.wait()
-        tasks.cancel_scope.cancel()
-
-    async def pass_on() -> None:
-        if lines is None or on_line is None:
-            return
-        while True:
-            while lines.lines:
-                await on_line(lines.lines.popleft())
-            if over.is_set():
-                return
-            if not process.stdout_closed.is_set():
-                process.stdout.resume_reading()
-            lines.news.clear()
-            await lines.news.wait()
-
-    over = asyncio.Event()
-    if lines is not None:
-        lines.pause = process.stdout.pause_reading
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(stop_on_verdict)
-        tasks.start_soon(watch.keep)
-        async with anyio.create_task_group() as listening:
-            listening.start_soon(pass_on)
-            await process.exited.wait()
-            await _drained(process, stdout, lines)
-            over.set()
-            if lines is not None:
-                lines.finish()
-                lines.news.set()
-        tasks.cancel_scope.cancel()
-
-
-async def _drained(process: ProcessGroup, stdout: HeadAndTail, lines: LineFeed | None) -> None:
-    """Wait until the output of a process that ended is read; somebody it left may hold the pipes open for ever."""
-    size = -1
-    while not process.pipes_closed.is_set() and (stdout.size != size or (lines is not None and lines.lines)):
-        size = stdout.size
-        with anyio.move_on_after(_SILENCE_SECONDS):
-            await process.pipes_closed.wait()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import anyio
 
-from quantum_suite.core.errors import CallerError, Unavailable
+from quantum_suite.core.errors import CallerError, SuiteError, Unavailable
 from quantum_suite.services.held_folder import held_folder, sweep
 from quantum_suite.services.scratch.copying import Copied, CopyStopped, TreeCopier
 from quantum_suite.services.scratch.interface import Omitted, Scratch
@@ -56,29 +56,39 @@ class FileScratchSpace:
             origin, target, max_bytes=max_bytes, max_file_bytes=self._max_file_bytes, stopped=stop.is_set
         )
         copied: list[Copied] = []
+        failed: list[SuiteError] = []
 
         def work() -> None:
             try:
                 copied.append(copier.copy(paths))
             except CopyStopped:
                 return
+            except SuiteError as error:
+                failed.append(error)
             except OSError as error:
-                raise Unavailable(
-                    f"The workspace cannot be copied to {self._directory}: {error.strerror}.", "Make room there."
-                ) from error
+                failed.append(_cannot_be_copied(self._directory, error))
+
+        async def stop_when_cancelled() -> None:
+            try:
+                await anyio.sleep_forever()
+            finally:
+                stop.set()
 
         async with anyio.create_task_group() as tasks:
-
-            async def stop_when_cancelled() -> None:
-                try:
-                    await anyio.sleep_forever()
-                finally:
-                    stop.set()
-
             tasks.start_soon(stop_when_cancelled)
             await anyio.to_thread.run_sync(work)
             tasks.cancel_scope.cancel()
+        if failed:
+            raise failed[0]
         return copied[0]
+
+
+def _cannot_be_copied(directory: Path, error: OSError) -> Unavailable:
+    unavailable = Unavailable(
+        f"A workspace cannot be copied to {directory}: {error.strerror}.", "Make room there."
+    )
+    unavailable.__cause__ = error
+    return unavailable
 
 
 def _link_environments(origin: Path, target: Path, copied: Copied) -> tuple[Path, ...]:
