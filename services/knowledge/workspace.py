@@ -14,10 +14,11 @@ from anyio.abc import TaskGroup
 
 from quantum_suite.core.errors import Conflict, NotFound, SuiteError
 from quantum_suite.services.knowledge.embed_chunks import ChunkEmbedder, Meaning, problem_of
+from quantum_suite.services.knowledge.files.content import with_other_content
 from quantum_suite.services.knowledge.files.listing import Listing, list_files
 from quantum_suite.services.knowledge.files.stamps import Seen, differing
 from quantum_suite.services.knowledge.index.claim import claim, is_claimed
-from quantum_suite.services.knowledge.index.database import IndexDatabase, fact, set_fact
+from quantum_suite.services.knowledge.index.database import MADE_BY, IndexDatabase, fact, set_fact
 from quantum_suite.services.knowledge.index.parsers import IndexFolder, Parsers
 from quantum_suite.services.knowledge.index.reading import (
     Counts,
@@ -34,6 +35,7 @@ FEW = 64
 """Files that changed are read before a search when they are at most so many."""
 _REFRESH_SECONDS = 2.0
 """How long a search waits for them."""
+_MANY = 1_000
 _SHOWN = 100
 _CHEAP_SECONDS = 0.1
 _SHARE_OF_TIME = 5
@@ -230,8 +232,7 @@ class Workspace:
         if not self.exists or not await self.database.read(lambda db: fact(db, "root") is not None):
             return _absent(root, self.meaning)
         if look:
-            work = work_for(await self._list(), await self._known(), retry=False)
-            self._stale = work.count
+            self._stale = await self._count_stale(work_for(await self._list(), await self._known(), retry=False))
         remembered = await self._remember()
         missing, running, commit, updated = await self.database.read(
             lambda db: (without_vector(db), fact(db, "running"), fact(db, "commit"), fact(db, "updated"))
@@ -257,6 +258,17 @@ class Workspace:
             stale_files=self._stale,
             problem=self._problem or self._vector_problem,
         )
+
+    async def _count_stale(self, work: Work) -> int:
+        """Return how many files differ. A stamp that proves nothing is no difference: those files are read."""
+        known = await self._known()
+        unsure = [
+            one.path for one in work.files if (old := known.get(one.path)) and old.seen.stamp == one.seen.stamp
+        ]
+        unsure = [path for path in unsure if known[path].made_by == MADE_BY][:_MANY]
+        digests = {path: known[path].digest for path in unsure}
+        changed = await anyio.to_thread.run_sync(with_other_content, self.folder.root, digests, unsure)
+        return work.count - len(unsure) + len(changed)
 
     def _state(self, running: bool, missing: int) -> State:
         if is_claimed(self.folder.lock) and running:

@@ -127,13 +127,14 @@ class Parsers:
         }
         try:
             for attempt in range(_TRIES):
+                began = anyio.current_time()
                 try:
                     await self._workers[number].ask(request)
                 except EngineError as error:
                     culprit = _noted(note)
                     blamed = next((file for file in files if file.path == culprit), None)
                     if blamed is not None:
-                        await self._refuse(folder, blamed, self._reason(error))
+                        await self._refuse(folder, blamed, self._reason(error, anyio.current_time() - began))
                         return [file for file in files if file is not blamed]
                     if attempt + 1 == _TRIES:
                         raise
@@ -155,8 +156,8 @@ class Parsers:
             }
         )
 
-    def _reason(self, error: EngineError) -> str:
-        if "did not answer" in error.message:
+    def _reason(self, error: EngineError, seconds: float) -> str:
+        if seconds >= self._batch_seconds:
             return f"the parser was still busy with it after {self._batch_seconds:g} seconds and was stopped"
         return f"the parser ended on it: {error.message.removeprefix(f'{ENGINE}: ')}"[:300]
 

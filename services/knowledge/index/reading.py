@@ -24,6 +24,7 @@ class KnownFile:
     seen: Seen
     reason: str | None
     made_by: int
+    digest: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +71,12 @@ def generation(db: sqlite3.Connection) -> int:
 
 def known_files(db: sqlite3.Connection) -> dict[str, KnownFile]:
     """Return every file the index knows, by path."""
-    rows = db.execute("SELECT path, size, modified_ns, changed_ns, inode, seen_ns, reason, made_by FROM files")
+    rows = db.execute(
+        "SELECT path, size, modified_ns, changed_ns, inode, seen_ns, reason, made_by, digest FROM files"
+    )
     return {
-        path: KnownFile(Seen(Stamp(size, modified, changed, inode), seen), reason, made_by)
-        for path, size, modified, changed, inode, seen, reason, made_by in rows
+        path: KnownFile(Seen(Stamp(size, modified, changed, inode), seen), reason, made_by, digest)
+        for path, size, modified, changed, inode, seen, reason, made_by, digest in rows
     }
 
 

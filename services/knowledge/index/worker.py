@@ -4,8 +4,6 @@ It may be killed at any moment: a parser can hang, and what it writes is committ
 file it notes which it is, so that whoever kills it knows which file is to blame.
 """
 
-import errno
-import hashlib
 import os
 import resource
 import sqlite3
@@ -14,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from quantum_suite.services.knowledge.files.content import digest_of, read_content
 from quantum_suite.services.knowledge.files.stamps import Seen, Stamp, stamp_of
 from quantum_suite.services.knowledge.index.database import MADE_BY, IndexDatabase, next_generation
 from quantum_suite.services.knowledge.index.ranks import rank_symbols
@@ -135,13 +134,13 @@ def _note(descriptor: int, path: str) -> None:
 def _read(root: Path, path: str, language: str, known: tuple[bytes, int] | None) -> ReadFile | None:
     """Read a file; None when it is gone. One with the known content comes without parts and without a reason."""
     try:
-        data, seen = _content(root, path)
+        data, seen = read_content(root, path)
     except FileNotFoundError:
         return None
     except OSError as error:
         reason = f"cannot be read: {error.strerror or error}"
         return ReadFile(path, language, _seen(root, path), b"", 0, None, reason)
-    digest = hashlib.blake2b(data, digest_size=16).digest()
+    digest = digest_of(data)
     if len(data) > MAX_FILE_BYTES:
         return ReadFile(path, language, seen, digest, 0, None, "grew beyond what is indexed while it was read")
     if known == (digest, MADE_BY):
@@ -153,20 +152,6 @@ def _read(root: Path, path: str, language: str, known: tuple[bytes, int] | None)
     except (MemoryError, RecursionError) as error:
         return ReadFile(path, language, seen, digest, 0, None, f"the parser gave up: {type(error).__name__}")
     return ReadFile(path, language, seen, digest, data.count(b"\n"), parsed, None)
-
-
-def _content(root: Path, path: str) -> tuple[bytes, Seen]:
-    full = root / path
-    if os.path.realpath(full) != str(full):
-        raise OSError(errno.ELOOP, "a link stands in its way")
-    # A link put in its place since is not followed, and a pipe not waited for.
-    descriptor = os.open(full, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-    with os.fdopen(descriptor, "rb") as file:
-        facts, now = os.fstat(descriptor), time.time_ns()
-        data = file.read(MAX_FILE_BYTES + 1)
-        if stamp_of(os.fstat(descriptor)) != stamp_of(facts):
-            now = 0  # Written while it was read: the stamp proves nothing, and it is read again next time.
-    return data, Seen(stamp_of(facts), now)
 
 
 def start() -> Answer:

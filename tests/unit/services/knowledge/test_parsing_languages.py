@@ -18,7 +18,7 @@ def sample(name: str) -> ParsedFile:
     return parse_file(name, language, (SAMPLES / name).read_bytes())
 
 
-# (file, chunks as "kind qualified.name", the definition with the long docstring, symbols without chunks of their own)
+# (file, chunks as "kind qualified.name", the definition with the long docstring, some symbols)
 EXPECTED = [
     (
         "shop.py",
@@ -54,7 +54,14 @@ EXPECTED = [
     ),
     (
         "Shop.java",
-        ["class Shop", "method Shop.Shop", "method Shop.total", "class Shop.Status", "class Payable", "class Point"],
+        [
+            "class Shop",
+            "method Shop.Shop",
+            "method Shop.total",
+            "class Shop.Status",
+            "class Payable",
+            "class Point",
+        ],
         "Shop.total",
         ["field Shop.RATE", "enum Shop.Status", "constant Shop.Status.PAID", "method Payable.total"],
     ),
@@ -86,7 +93,11 @@ EXPECTED = [
             "class Example.Shop.Status",
         ],
         "",
-        ["field Example.Shop.Basket.Rate", "property Example.Shop.Basket.Count", "constant Example.Shop.Status.Open"],
+        [
+            "field Example.Shop.Basket.Rate",
+            "property Example.Shop.Basket.Count",
+            "constant Example.Shop.Status.Open",
+        ],
     ),
     (
         "shop.rb",
@@ -228,7 +239,9 @@ def test_a_class_shows_the_first_lines_of_its_methods_and_not_their_bodies() -> 
 
 
 def test_a_header_with_classes_is_read_as_cpp() -> None:
-    parsed = parse_file("shop.h", "c", b"#pragma once\nclass Basket {\npublic:\n  int total() const { return 1; }\n};\n")
+    parsed = parse_file(
+        "shop.h", "c", b"#pragma once\nclass Basket {\npublic:\n  int total() const { return 1; }\n};\n"
+    )
     assert (parsed.language, parsed.errors) == ("cpp", 0)
     assert {symbol.qualified_name for symbol in parsed.symbols} == {"Basket", "Basket.total"}
 
