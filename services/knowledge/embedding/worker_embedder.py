@@ -54,6 +54,16 @@ class WorkerEmbedder:
         """The vectors' length."""
         return self._dimensions
 
+    @property
+    def query_process(self) -> int | None:
+        """Process id of the worker for queries; None where none was started."""
+        return self._queries.pid
+
+    @property
+    def document_process(self) -> int | None:
+        """Process id of the worker for documents; None where none was started, or it rests."""
+        return self._documents.pid
+
     def check(self) -> None:
         """Raise EngineMissing, with the command that installs it, unless the packages are there. Imports none."""
         missing = [name for name in self._packages if importlib.util.find_spec(name) is None]
