@@ -41,6 +41,8 @@ from quantum_suite.services.testing.pytest import PytestRunner
 from quantum_suite.services.testing.reach_map import MemoryReachMap
 
 CHANGES = ("forward", "old_tests", "regression")
+LONGEST_SECONDS = 1.0
+"""Tests that take longer in a repository's first run are left out of it, chosen or not: they measure nothing here."""
 BAD = ("failed", "error", "not_run", "xpassed")
 Files = dict[str, bytes]
 
@@ -137,8 +139,22 @@ def states(old: Files, new: Files) -> Iterator[tuple[str, Files, Files]]:
     yield "regression", new, code[0] | tests[1]
 
 
+async def slow_tests(sandbox: Sandbox, repository: Path, commit: str) -> tuple[str, ...]:
+    """Return the tests that take longer than `LONGEST_SECONDS`, or do not end."""
+    with tempfile.TemporaryDirectory(prefix="affected-") as place:
+        folder = Path(place).resolve()
+        write(folder, tree(repository, commit))
+        run = await PytestRunner(sandbox).run(request(folder))
+    return tuple(case.id for case in run.cases if case.seconds > LONGEST_SECONDS or "took longer" in case.message)
+
+
 async def judge(
-    sandbox: Sandbox, repository: tuple[str, Path], commit: str, changes: Sequence[str], peer: Peer | None
+    sandbox: Sandbox,
+    repository: tuple[str, Path],
+    commit: str,
+    changes: Sequence[str],
+    slow: Sequence[str],
+    peer: Peer | None,
 ) -> list[Judged]:
     """Judge the changes of one commit."""
     runner = PytestRunner(sandbox)
@@ -154,7 +170,7 @@ async def judge(
             if id(before) not in runs:
                 write(folder, before)
                 reach = MemoryReachMap()
-                run = await runner.run(request(folder, contexts=True))
+                run = await runner.run(request(folder, slow, contexts=True))
                 await reach.update(folder, run)
                 runs[id(before)] = (run, reach)
             was, reach = runs[id(before)]
@@ -162,16 +178,18 @@ async def judge(
             started = time.monotonic()
             affected = await reach.affected(folder, await reach.changed_since(folder))
             seconds = time.monotonic() - started
-            now = await runner.run(request(folder))
+            now = await runner.run(request(folder, slow))
             done.append(judged(repository[0], commit, name, was, now, affected, seconds))
             if peer is not None:
                 ask_peer(peer, folder, before, after, owed(was, now), len(now.cases))
     return done
 
 
-def request(folder: Path, *, contexts: bool = False) -> TestRequest:
+def request(folder: Path, skip: Sequence[str] = (), *, contexts: bool = False) -> TestRequest:
     """Return the request for all tests."""
-    return TestRequest(folder, contexts=contexts, runner="pytest", processes=1, limits=Limits(seconds=900))
+    return TestRequest(
+        folder, skip=skip, contexts=contexts, runner="pytest", case_seconds=30, limits=Limits(seconds=900)
+    )
 
 
 def owed(was: TestRun, now: TestRun) -> set[str]:
@@ -239,8 +257,11 @@ async def measure(
     choice = await best_sandbox()
     done: list[Judged] = []
     for repository in repositories:
-        for commit in commits(repository[1], count):
-            for one in await judge(choice.sandbox, repository, commit, changes, peer):
+        chosen = commits(repository[1], count)
+        slow = await slow_tests(choice.sandbox, repository[1], chosen[0]) if chosen else ()
+        print(f"{repository[0]}: {len(slow)} tests of more than {LONGEST_SECONDS:g} s are left out", flush=True)
+        for commit in chosen:
+            for one in await judge(choice.sandbox, repository, commit, changes, slow, peer):
                 done.append(one)
                 show(one)
     return done

@@ -92,8 +92,12 @@ class _Reader:
         elif isinstance(statement, ast.ClassDef):
             self._class(statement, "")
         elif (names := _bound(statement)) is not None:
-            for name in names:
-                self._define(name, _part(statement), _names([statement]) - {name}, {name}, _is_safe([statement]))
+            if isinstance(statement, ast.Import | ast.ImportFrom):
+                statement_parts = _one_by_one(statement)
+            else:
+                statement_parts = [(name, statement) for name in names]
+            for name, part in statement_parts:
+                self._define(name, _part(part), _names([part]) - {name}, {name}, _is_safe([part]))
         else:
             # What is defined inside of `if` and `try` counts as one with it, but for the bodies.
             for inner in ast.walk(statement):
@@ -208,6 +212,18 @@ def _is_standard(statement: ast.Import | ast.ImportFrom) -> bool:
     if isinstance(statement, ast.ImportFrom):
         return not statement.level and (statement.module or "").split(".")[0] in sys.stdlib_module_names
     return all(alias.name.split(".")[0] in sys.stdlib_module_names for alias in statement.names)
+
+
+def _one_by_one(statement: ast.Import | ast.ImportFrom) -> list[tuple[str, ast.stmt]]:
+    """Return an import statement for each name it binds: what else stands on its line concerns nobody."""
+    found: list[tuple[str, ast.stmt]] = []
+    for alias in statement.names:
+        name = (alias.asname or alias.name).split(".")[0]
+        if isinstance(statement, ast.Import):
+            found.append((name, ast.Import([alias])))
+        else:
+            found.append((name, ast.ImportFrom(statement.module, [alias], statement.level)))
+    return found
 
 
 def _part(statement: ast.stmt) -> str:

@@ -106,6 +106,7 @@ class PythonRunner:
             if kept.exists():
                 shard.coverage.append(kept)
             if account.status is not None or account.missing or account.not_found:
+                _note_left(request, shard, end)
                 return
             culprit = self._blame(request, shard, account, end)
             if end.ended_by == "timeout":
@@ -259,6 +260,17 @@ class PythonRunner:
             explanation=_explain(shards, ends, ended, problems),
             coverage_problem=problem or ("nothing was measured" if wanted and not measured.coverage else None),
         )
+
+
+def _note_left(request: TestRequest, shard: _Shard, end: SandboxRun) -> None:
+    """Say so when a process came to its end before all of its tests did."""
+    left = [test for test in shard.collected if test not in shard.cases]
+    if not left or request.stop_at_first_failure:
+        return
+    shard.ended = "crashed"
+    inner = [line for line in end.stderr.decode("utf-8", "replace").splitlines() if "INTERNALERROR" in line]
+    why = inner[-1].removeprefix("INTERNALERROR>").strip() if inner else "the runner was interrupted"
+    shard.notes.append(f"{len(left)} tests were not run: {mask_text(why)}")
 
 
 def _work_folder(parent: Path | None) -> Path:

@@ -7,11 +7,14 @@ import importlib.machinery
 import json
 import os
 import sys
+import time
 from typing import Any
 
 OUTSIDE = ""
 """The context of what runs in no test: imports, collection, and what is computed once and kept."""
 _FIXTURE = "::fixture "
+_TRIES = 20
+_PAUSE_SECONDS = 0.01
 _STARTS = frozenset(
     (
         "subprocess.Popen",
@@ -90,13 +93,24 @@ class Measure:
         """What runs from now on belongs to `context`, until `leave`."""
         if self.contexts:
             self._stack.append(context)
-            self._coverage.switch_context(context)
+            self._switch(context)
 
     def leave(self) -> None:
         """Return to the context before."""
         if self.contexts and self._stack:
             self._stack.pop()
-            self._coverage.switch_context(self._stack[-1] if self._stack else OUTSIDE)
+            self._switch(self._stack[-1] if self._stack else OUTSIDE)
+
+    def _switch(self, context: str) -> None:
+        # Threads that a test left behind may be traced at this moment: what is gathered cannot be counted then.
+        for _ in range(_TRIES):
+            try:
+                self._coverage.switch_context(context)
+            except RuntimeError:
+                time.sleep(_PAUSE_SECONDS)
+            else:
+                return
+        self.problem = f"which test reached a line could not be told from {context or 'the import'} on"
 
     def enter_fixture(self, key: str) -> None:
         """What runs from now on is set up once for several tests."""
