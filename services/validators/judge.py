@@ -1,7 +1,7 @@
 """The judge: applies a change to a copy, leads it through the gates, and says what follows."""
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,15 +54,23 @@ class Judge:
         return (APPLIES, *(gate.gate for gate in self._gates))
 
     async def judge(
-        self, root: Path, patch: str, progress: Progress = _silent, *, extra: Sequence[Validator] = ()
+        self,
+        root: Path,
+        patch: str,
+        progress: Progress = _silent,
+        *,
+        extra: Sequence[Validator] = (),
+        leave_out: Collection[str] = (),
+        through_all: bool = False,
     ) -> Judgement:
         """Apply a patch to a copy of the workspace and lead it through the gates, until one refuses it.
 
-        `extra` gates come last. Raises Conflict when the workspace changes meanwhile, CallerError when it is too
-        large to be copied; a patch that does not apply is a refusal, not an error.
+        `extra` gates come last. `leave_out` names gates that are not asked; `through_all` goes on after a refusal,
+        for a reader who wants everything there is to say. Raises Conflict when the workspace changes meanwhile,
+        CallerError when it is too large to be copied; a patch that does not apply is a refusal, not an error.
         """
         started = time.monotonic()
-        gates = (*self._gates, *extra)
+        gates = [gate for gate in (*self._gates, *extra) if gate.gate not in leave_out]
         await progress(0, len(gates) + 1, "copying the workspace")
         async with self._scratch.copy(root) as scratch:
             try:
@@ -76,7 +84,7 @@ class Judge:
                 for number, gate in enumerate(gates, start=1):
                     await progress(number, len(gates) + 1, gate.gate)
                     reports.append(await _timed(gate, tree))
-                    if reports[-1].outcome is Outcome.FAILED:
+                    if reports[-1].outcome is Outcome.FAILED and not through_all:
                         break
             diff = await anyio.to_thread.run_sync(to_unified_diff, change)
             await progress(len(gates) + 1, len(gates) + 1, "judged")

@@ -93,7 +93,7 @@ class TestsValidator:
         if self._reach is None:
             return None
         changed = {(one.renamed_from or one.path): old_lines(one) for one in tree.change.files}
-        affected = await self._reach.affected(tree.scratch.origin, changed)
+        affected = await self._reach.affected(tree.scratch.origin, changed, tree.root)
         return None if affected.everything else affected
 
     async def _judge(self, runner: Runner, tree: ChangedTree, affected: Affected | None) -> GateReport:

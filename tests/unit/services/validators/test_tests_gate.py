@@ -6,7 +6,8 @@ from reference.judging import Files, open_court, write_project
 
 from quantum_suite.core.verdicts import GateReport, Isolation, Outcome
 from quantum_suite.services.patches.interface import FileChange
-from quantum_suite.services.testing.interface import Affected, TestRun
+from quantum_suite.services.testing.interface import Affected
+from quantum_suite.services.testing.reach_map import MemoryReachMap
 from quantum_suite.services.testing.runners import all_runners
 from quantum_suite.services.validators.tests_gate import TestLimits, TestsValidator, old_lines
 
@@ -21,21 +22,19 @@ PROJECT: dict[str, str] = {
 LIMITS = TestLimits(seconds=60.0, case_seconds=3.0)
 
 
-class Map:
+class Map(MemoryReachMap):
     """A reach map that says what the test says."""
 
     def __init__(self, affected: Affected) -> None:
+        super().__init__()
         self.affected_tests = affected
         self.asked: Mapping[str, frozenset[int] | None] = {}
 
-    async def update(self, root: Path, run: TestRun) -> None: ...
-
-    async def affected(self, root: Path, changed: Mapping[str, frozenset[int] | None]) -> Affected:
+    async def affected(
+        self, root: Path, changed: Mapping[str, frozenset[int] | None], source: Path | None = None
+    ) -> Affected:
         self.asked = changed
         return self.affected_tests
-
-    async def tests_reaching(self, root: Path, path: str) -> Mapping[int, frozenset[str]]:
-        return {}
 
 
 async def checked(

@@ -1,0 +1,1 @@
+"""What QAgent shows: verdicts, context packs and improvements."""

@@ -1,0 +1,1 @@
+"""What QAgent does: plans changes, has them written, judges, improves, reviews, applies and undoes them."""
