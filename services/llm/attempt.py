@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import AbstractContextManager, AsyncExitStack
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Literal
@@ -81,12 +81,14 @@ class Attempt:
         self._state = "cut"
         try:
             async with AsyncExitStack() as stack:
-                with self._deadline():
+                with anyio.fail_after(self._call.remaining):
                     manager = self._provider.stream(self._request, self._candidate.model)
                     arriving = await stack.enter_async_context(manager)
                 while True:
-                    with self._deadline():
+                    with anyio.CancelScope(deadline=self._call.ends_at) as waiting:
                         event = await anext(arriving)
+                    if waiting.cancelled_caught:
+                        raise TimeoutError
                     if isinstance(event, Finished):
                         self._usage = await self._counted(event.usage)
                         self._state = "answered"
@@ -109,9 +111,6 @@ class Attempt:
         finally:
             if not settled:
                 await self._settle_what_came()
-
-    def _deadline(self) -> AbstractContextManager[anyio.CancelScope]:
-        return anyio.fail_after(self._call.remaining)
 
     async def _reserve(self) -> None:
         request, candidate, call = self._request, self._candidate, self._call

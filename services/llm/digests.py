@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import fields
 from typing import Any
 
 import orjson
@@ -10,17 +10,18 @@ import orjson
 from quantum_suite.services.llm.interface import ModelRequest, ToolCall
 
 _NOT_ASKED = ("budget_tokens", "budget_usd", "call_id", "correlation_id", "deadline_seconds", "purpose")
+_ASKED = tuple(field.name for field in fields(ModelRequest) if field.name not in _NOT_ASKED)
 
 
 def request_digest(masked: ModelRequest) -> str:
     """Return the SHA-256 of everything that bears on the answer."""
-    asked = {name: value for name, value in asdict(masked).items() if name not in _NOT_ASKED}
-    return _digest(asked)
+    # A dataclass is written as it is: nothing of it is copied.
+    return _digest({name: getattr(masked, name) for name in _ASKED})
 
 
 def answer_digest(text: str, calls: Iterable[ToolCall]) -> str:
     """Return the SHA-256 of an answer."""
-    return _digest({"text": text, "tool_calls": [asdict(call) for call in calls]})
+    return _digest({"text": text, "tool_calls": list(calls)})
 
 
 def _digest(value: Any) -> str:
