@@ -1,9 +1,10 @@
 """What mutants are, and what became of them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
+from typing import Protocol
 
 from quantum_suite.core.findings import Location
 from quantum_suite.core.verdicts import Isolation
@@ -20,7 +21,8 @@ class MutantVerdict(StrEnum):
     TIMEOUT = "timeout"
     """The tests did not end in the time that several unmutated runs take; counts as noticed."""
     IMPORT_TIME = "import_time"
-    """The code runs at import, before a switch could be thrown: judged in a fresh process, told apart."""
+    """The code runs at import, before a switch could be thrown: judged in a process that imports it anew, told
+    apart; `killed_by` is None when nobody noticed."""
     EQUIVALENT = "equivalent"
     """Compiles to the same code as the original, or is proven to do the same; not counted."""
     FLAKY = "flaky"
@@ -51,7 +53,7 @@ class MutantResult:
     mutant: Mutant
     verdict: MutantVerdict
     killed_by: str | None = None
-    """Id of the test that failed first."""
+    """Id of the test that failed first; `import` when the tests could not even be collected."""
     tests_run: int = 0
     verified: bool = False
     """Whether the verdict was confirmed in a fresh process with the mutation written into the source."""
@@ -98,3 +100,36 @@ class MutationReport:
     """Why not every mutant asked for was judged, or None."""
     isolation: Isolation
     seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class KillReport:
+    """Which mutants certain tests kill, each kill confirmed in a fresh process."""
+
+    killed: Mapping[str, str]
+    """Mutant id -> the test that fails with the mutant in the source."""
+    survived: tuple[str, ...]
+    """Judged, and noticed by none of the tests."""
+    unknown: tuple[str, ...]
+    """Ids that no mutant of the sources has: the function has changed since."""
+    not_judged: tuple[str, ...]
+    """Left over when the time ran out."""
+    isolation: Isolation
+    seconds: float
+
+
+Progress = Callable[[int, int, str], Awaitable[None]]
+"""Told how many are done of how many, and what is being done."""
+
+
+class MutationEngine(Protocol):
+    """Judges a project's tests by small changes to its code."""
+
+    async def run(self, request: MutationRequest, progress: Progress | None = None) -> MutationReport:
+        """Mutate and judge. Raises CallerError when the tests do not pass unmutated or there are none,
+        EngineMissing when the project's interpreter has no pytest, EngineError when it cannot be driven."""
+        ...
+
+    async def judge(self, request: MutationRequest, mutants: Sequence[str]) -> KillReport:
+        """Return which of some mutants `request.tests` kill. Raises as `run`."""
+        ...

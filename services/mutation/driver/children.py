@@ -70,7 +70,9 @@ class Ending:
 class Children:
     """As many children as there are places; each in a session and a temporary folder of its own."""
 
-    def __init__(self, places: int, memory_bytes: int, processes: int, folder: str, private: Sequence[int]) -> None:
+    def __init__(
+        self, places: int, memory_bytes: int, processes: int, folder: str, private: Sequence[int]
+    ) -> None:
         self.places = places
         self._memory_bytes = memory_bytes
         self._processes = processes
@@ -78,9 +80,11 @@ class Children:
         self._private = private
         """Descriptors that children must not have."""
         self.running: list[Child] = []
+        self.cpu_seconds = 0.0
+        """What the children used that have ended."""
 
     def start(self, subject: Any, work: Callable[[Note], Any], seconds: float) -> None:
-        """Fork a child that answers what `work` returns. `seconds` is its first deadline; it notes further ones."""
+        """Fork a child that answers what `work` returns. `seconds` is its first deadline; it notes more."""
         folder = tempfile.mkdtemp(prefix="child-", dir=self._folder)
         note = Note()
         note.write(-1, seconds)
@@ -149,7 +153,8 @@ class Children:
             os.killpg(child.pid, signal.SIGKILL)
         with contextlib.suppress(ProcessLookupError):
             os.kill(child.pid, signal.SIGKILL)
-        _, status = os.waitpid(child.pid, 0)
+        _, status, usage = os.wait4(child.pid, 0)
+        self.cpu_seconds += usage.ru_utime + usage.ru_stime
         os.close(child.pipe)
         shutil.rmtree(child.folder, ignore_errors=True)
         number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0

@@ -1,7 +1,6 @@
 """Turning a file and its mutants into code objects."""
 
 from __future__ import annotations
-
 import __future__
 
 import ast
@@ -39,7 +38,9 @@ class MutatedFile:
         """Compile a tree as this file would be."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return compile(tree, self.filename, "exec", flags=self.flags, dont_inherit=True)
+            code = compile(tree, self.filename, "exec", flags=self.flags, dont_inherit=True)
+        assert isinstance(code, CodeType)
+        return code
 
     def plain(self) -> CodeType:
         """Return the file's own code."""
@@ -64,7 +65,7 @@ class MutatedFile:
                 setattr(edit.owner, edit.name, edit.value)
             code = self.compiled(self.walk.tree)
         finally:
-            for edit, value in zip(edits, before):
+            for edit, value in zip(edits, before, strict=True):
                 setattr(edit.owner, edit.name, value)
         return _with_constant(code, reached)
 
@@ -111,7 +112,7 @@ class MutatedFile:
         if isinstance(body, ast.Lambda):
             body = ast.copy_location(ast.Expr(value=body), body)
         elif kept:
-            dead = [ast.Expr(value=ast.Name(id=name, ctx=ast.Load())) for name in kept]
+            dead: list[ast.stmt] = [ast.Expr(value=ast.Name(id=name, ctx=ast.Load())) for name in kept]
             guard = ast.If(test=ast.Constant(value=0), body=dead, orelse=[])
             ast.copy_location(guard, body.body[-1])
             ast.fix_missing_locations(guard)
@@ -119,7 +120,13 @@ class MutatedFile:
             new.body = [*body.body, guard]
             body = new
         for outer in reversed(unit.classes):
-            fields = {"name": outer.name, "bases": [], "keywords": [], "body": [body], "decorator_list": []}
+            fields: dict[str, Any] = {
+                "name": outer.name,
+                "bases": [],
+                "keywords": [],
+                "body": [body],
+                "decorator_list": [],
+            }
             if hasattr(outer, "type_params"):
                 fields["type_params"] = outer.type_params
             body = ast.copy_location(ast.ClassDef(**fields), outer)
@@ -155,9 +162,7 @@ def units_in(module: CodeType, units: list[Unit]) -> dict[Unit, CodeType]:
     wanted: dict[tuple[str, int], list[Unit]] = {}
     for unit in units:
         wanted.setdefault(_key(unit), []).append(unit)
-    return {
-        same[0]: by_key[key][0] for key, same in wanted.items() if len(same) == 1 == len(by_key.get(key, []))
-    }
+    return {same[0]: by_key[key][0] for key, same in wanted.items() if len(same) == 1 == len(by_key.get(key, []))}
 
 
 def _key(unit: Unit) -> tuple[str, int]:
@@ -260,7 +265,7 @@ def _call(number: int) -> ast.Call:
 
 def _with_constant(code: CodeType, reached: Callable[[int], Any]) -> CodeType:
     """Put the function where the code has its mark: no name of the module's is used for it."""
-    constants = []
+    constants: list[Any] = []
     for value in code.co_consts:
         if isinstance(value, CodeType):
             constants.append(_with_constant(value, reached))

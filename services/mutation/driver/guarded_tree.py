@@ -34,7 +34,12 @@ class GuardedTree:
                 path = os.path.join(folder, name)  # noqa: PTH118 - thousands of files
                 state = _look(path)
                 total += state.size if state else 0
-                if state is None or not stat.S_ISREG(state.mode) or len(self._states) >= _MOST_FILES or total > _MOST_BYTES:
+                if (
+                    state is None
+                    or not stat.S_ISREG(state.mode)
+                    or len(self._states) >= _MOST_FILES
+                    or total > _MOST_BYTES
+                ):
                     continue
                 with contextlib.suppress(OSError), open(path, "rb") as file:  # noqa: PTH123 - the same
                     self._contents[path] = file.read()

@@ -28,11 +28,14 @@ class Switchboard:
         self.active: Site | None = None
         self.loaded: dict[str, CodeType] = {}
         """Code with probes, by real path, as it was given to the import system."""
+        self.given = False
+        """Whether any file was imported through here."""
         self._living: dict[Unit, dict[CodePath, list[FunctionType]]] = {}
 
     def code_for(self, path: str) -> CodeType:
         """Return the code that importing a file gives now."""
         file = self.files[path]
+        self.given = True
         if self.active is not None and self.file_of[self.active] is file:
             return file.mutated(self.active)
         if self.probing:

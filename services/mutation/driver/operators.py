@@ -1,7 +1,7 @@
 """The small changes, one function a kind of node. Each yields (operator, the node as it becomes).
 
-Fields that stay are shared with the original node: nobody changes them. Types, docstrings, `assert` and log messages
-are left alone by the walk, see there.
+Fields that stay are shared with the original node: nobody changes them. Types, docstrings, `assert` and log
+messages are left alone by the walk, see there.
 """
 
 from __future__ import annotations

@@ -140,4 +140,9 @@ class Budget:
     def arm(self, index: int) -> None:
         """Have this process killed once it has used too much processor time: a loop that never ends is found
         soon, however busy the machine is."""
-        signal.setitimer(signal.ITIMER_PROF, self.CPU_SPARE + self.CPU_TIMES * self._durations[index])
+        arm(self.CPU_SPARE + self.CPU_TIMES * self._durations[index])
+
+
+def arm(seconds: float) -> None:
+    """Have this process killed after so many seconds of processor time from now."""
+    signal.setitimer(signal.ITIMER_PROF, seconds)

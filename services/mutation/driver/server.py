@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import heapq
+import os
+import sys
 import time
 from collections import Counter, deque
 from collections.abc import Sequence
@@ -24,6 +26,7 @@ from quantum_suite.services.mutation.driver.wire import Wire
 _LIKELY = 6
 _ASIDE = 10
 _TRIES = 2
+_MOST_NAMED = 5_000
 
 
 @dataclass
@@ -95,20 +98,27 @@ class Server:
         self._judge(pending, anew)
         if not self.stopped:
             self._doubt(anew)
-        self.wire.say("anew", jobs=anew, collecting=self.collecting)
-        self.wire.say("served", stopped=self.stopped)
+        self.wire.say("anew", jobs=anew, collecting=self.collecting, foreign=_foreign_modules(self.tree.root))
+        self.wire.say(
+            "served", stopped=self.stopped, children_cpu=self.children.cpu_seconds, own_cpu=time.process_time()
+        )
 
     # The first run
 
     def _first_run(self) -> list[dict[str, Any]] | None:
         """Run every test once on unmutated code; None when that says that mutants cannot be judged."""
         left = self.plan.deadline - time.monotonic()
-        ending = self._alone(
-            "first run", lambda note: (self.runner.prepare(), first_run(self.runner, self.board.reached, note, left))[1]
-        )
+
+        def work(note: Note) -> list[dict[str, Any]]:
+            self.runner.prepare()
+            return first_run(self.runner, self.board.reached, note, left)
+
+        ending = self._alone("first run", work)
         if ending.answer is None:
             at = self.runner.items[ending.step].nodeid if ending.step >= 0 else "the start"
-            why = "took too long" if ending.how == "timeout" else f"ended the process ({ending.how} {ending.signal})"
+            why = (
+                "took too long" if ending.how == "timeout" else f"ended the process ({ending.how} {ending.signal})"
+            )
             self.wire.say("refused", reason=f"The tests do not pass on unmutated code: {at} {why}.", tests=[at])
             return None
         tests: list[dict[str, Any]] = ending.answer
@@ -200,7 +210,9 @@ class Server:
         if site.about is not None:
             near.update(i for number in site.about.statements for i in self.reaching.get(number, ()))
         first = heapq.nsmallest(
-            _LIKELY, near.intersection(chosen), key=lambda i: (-kills[i], self.reach_size[i], self.tests[i]["seconds"])
+            _LIKELY,
+            near.intersection(chosen),
+            key=lambda i: (-kills[i], self.reach_size[i], self.tests[i]["seconds"]),
         )
         return {
             "id": site.id,
@@ -252,7 +264,7 @@ class Server:
             return {"cannot": True}
         self.runner.prepare()
 
-        def begin(place: int, index: int) -> None:
+        def begin(_: int, index: int) -> None:
             note.write(index, self.budget.wall(index))
             self.budget.arm(index)
 
@@ -296,7 +308,8 @@ class Server:
     def _verdict(self, job: Job, ending: Ending) -> None:
         site, answer = job.site, ending.answer
         if answer is not None and answer["failed"] is None:
-            self._say(site, "flaky" if job.excluded else "survived", tests_run=answer["ran"])
+            verdict = "flaky" if job.excluded else "survived"
+            self._say(site, verdict, tests_run=answer["ran"], reaching=job.order[:_MOST_NAMED])
             return
         step = max(ending.step, 0)
         if answer is not None:
@@ -341,3 +354,17 @@ class Server:
         while True:
             for ending in self.children.wait():
                 return ending.answer is not None and ending.answer["failed"] is None
+
+
+def _foreign_modules(root: str) -> list[str]:
+    """Return the modules that the tests brought in and that are not the project's."""
+    found = []
+    for name, module in list(sys.modules.items()):
+        file = getattr(module, "__file__", None)
+        if (
+            file
+            and not os.path.realpath(file).startswith(root + os.sep)
+            and name == getattr(module, "__name__", "")
+        ):
+            found.append(name)
+    return found

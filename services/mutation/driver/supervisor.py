@@ -5,17 +5,15 @@ from __future__ import annotations
 import json
 import os
 import random
-import signal
-import sys
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from quantum_suite.services.mutation.driver import loading, pytest_setup
-from quantum_suite.services.mutation.driver.anew import Anew
+from quantum_suite.services.mutation.driver.anew import AnewServer
 from quantum_suite.services.mutation.driver.children import Children
 from quantum_suite.services.mutation.driver.compiled import MutatedFile
 from quantum_suite.services.mutation.driver.guarded_tree import GuardedTree
@@ -26,6 +24,7 @@ from quantum_suite.services.mutation.driver.server import Plan, Server
 from quantum_suite.services.mutation.driver.wire import Wire
 
 _MOST_SERVERS = 20
+_TRIES = 2
 
 
 class Supervisor:
@@ -40,6 +39,8 @@ class Supervisor:
         self.deaths: dict[str, int] = {}
         self.anew: deque[dict[str, Any]] = deque()
         self.collecting = 1.0
+        self.foreign: list[str] = []
+        self.without_session = False
         self.outcome = ""
 
     def run(self) -> None:
@@ -96,7 +97,7 @@ class Supervisor:
         generated = len(sites)
         sample = self.request["sample"]
         if sample is not None and sample < generated:
-            picked = random.Random(self.request["seed"]).sample(sorted(site.id for site in sites), sample)
+            picked = random.Random(self.request["seed"]).sample(sorted(site.id for site in sites), sample)  # noqa: S311 - no secret
             kept = set(picked)
             sites = [site for site in sites if site.id in kept]
         self.wire.say("generated", count=generated, chosen=len(sites))
@@ -122,6 +123,12 @@ class Supervisor:
     # Servers
 
     def _one_server(self) -> None:
+        self._fork(self._serve)
+        if not self.outcome:
+            self._blame()
+
+    def _fork(self, serve: Callable[[Wire], None]) -> None:
+        """Fork a server and listen to it until it ends."""
         reading, writing = os.pipe()
         self.under_way = set()
         pid = os.fork()
@@ -129,7 +136,8 @@ class Supervisor:
             os.close(reading)
             os.close(self.wire.descriptor)
             try:
-                self._serve(Wire(writing))
+                os.setsid()
+                serve(Wire(writing))
             finally:
                 os._exit(0)
         os.close(writing)
@@ -139,12 +147,9 @@ class Supervisor:
         finally:
             os.close(reading)
             os.waitpid(pid, 0)
-        if not self.outcome:
-            self._blame()
 
     def _serve(self, wire: Wire) -> None:
         """Be a server. Ends without having said so only when it is killed."""
-        os.setsid()
         children = self._children(wire.descriptor)
         server = Server(self.plan, self.board, self.tree, children, wire, Watcher(brief=True))
         server.watcher.brief = False
@@ -175,10 +180,14 @@ class Supervisor:
         elif kind == "result":
             self.done.add(event["id"])
             self.under_way.discard(event["id"])
-            self.wire.say(**_named(event))
+            self._pass_on(event)
         elif kind == "anew":
             self.anew.extend(event["jobs"])
             self.collecting = event["collecting"]
+            self.foreign = event["foreign"]
+        elif kind == "without":
+            self.without_session = True
+            self.outcome = "without"
         elif kind == "served":
             self.outcome = "stopped" if event["stopped"] else "served"
             if event["stopped"]:
@@ -189,7 +198,10 @@ class Supervisor:
             elif kind == "tests":
                 self.plan.tests = event["tests"]
                 event = {**event, "tests": [{**test, "reached": len(test["reached"])} for test in event["tests"]]}
-            self.wire.say(**_named(event))
+            self._pass_on(event)
+
+    def _pass_on(self, event: dict[str, Any]) -> None:
+        self.wire.say(event["event"], **{name: value for name, value in event.items() if name != "event"})
 
     def _blame(self) -> None:
         """A server ended before its work was done: judge who was under way alone, and who does it again, is it."""
@@ -208,7 +220,9 @@ class Supervisor:
             (ident,) = suspects
             if self.deaths[ident] > 1:
                 self.done.add(ident)
-                self.wire.say("result", id=ident, verdict="killed", killed_by=None, because="ended who ran the tests")
+                self.wire.say(
+                    "result", id=ident, verdict="killed", killed_by=None, because="ended who ran the tests"
+                )
         self.plan.suspects = sorted(suspects - self.done)
         waiting = {job["id"] for job in self.anew}
         self.plan.sites = [site for site in self.plan.sites if site.id not in self.done | waiting]
@@ -216,23 +230,57 @@ class Supervisor:
     # By importing anew
 
     def _judge_anew(self) -> None:
-        children = self._children(self.wire.descriptor)
-        judge = Anew(self.board, self.arguments, self.request["tests"], self.collecting)
-        while self.anew or children.running:
-            if time.monotonic() > self.deadline:
-                children.end()
-                self.wire.say("stopped", reason="The time given was over before every mutant was judged.")
-                return
-            while self.anew and len(children.running) < children.places:
-                job = self.anew.popleft()
-                judge.start(children, job, self.sites[job["id"]])
-            for ending in children.wait():
-                self.wire.say("result", **judge.verdict(ending))
-                self.tree.restore()
+        """Judge in servers that have not imported the project, and then without one."""
+        servers = 0
+        while self.anew and servers < _MOST_SERVERS and self.outcome == "served":
+            servers += 1
+            before = len(self.anew)
+            self.outcome = ""
+            self._fork(self._serve_anew)
+            self.anew = deque(job for job in self.anew if job["id"] not in self.done)
+            if self.outcome == "without":
+                self.outcome = "served"
+            elif not self.outcome:
+                self._blame_anew()
+            elif len(self.anew) == before:
+                break
 
+    def _serve_anew(self, wire: Wire) -> None:
+        jobs = deque((job, self.sites[job["id"]]) for job in self.anew)
+        board = self.board
+        board.probing = False
+        server = AnewServer(
+            jobs,
+            board,
+            self.tree,
+            self._children(wire.descriptor),
+            wire,
+            deadline=self.deadline,
+            collecting=self.collecting,
+            foreign=self.foreign,
+            narrow=not self.request["tests"],
+        )
+        server.arguments = self.arguments
+        loading.install(board)
+        if self.without_session:
+            server.serve(None)
+            wire.say("served", stopped=bool(jobs))
+            return
+        pytest.main(self.arguments, plugins=[server])
+        # Here only when the project was imported before collecting: not the place to import it anew from.
+        wire.say("without")
 
-def _named(event: dict[str, Any]) -> dict[str, Any]:
-    return {"kind": event["event"], **{name: value for name, value in event.items() if name != "event"}}
+    def _blame_anew(self) -> None:
+        suspects = self.under_way - self.done
+        self.outcome = "served"
+        for ident in suspects:
+            self.deaths[ident] = self.deaths.get(ident, 0) + 1
+            if self.deaths[ident] > _TRIES:
+                self.done.add(ident)
+                self.wire.say(
+                    "result", id=ident, verdict="killed", killed_by=None, because="ended who ran the tests"
+                )
+        self.anew = deque(job for job in self.anew if job["id"] not in self.done)
 
 
 def _events(descriptor: int) -> Iterator[dict[str, Any]]:
@@ -241,5 +289,3 @@ def _events(descriptor: int) -> Iterator[dict[str, Any]]:
         *lines, rest = (rest + data).split(b"\n")
         for line in lines:
             yield json.loads(line)
-
-

@@ -1,8 +1,8 @@
 """Finding every place of a file that can be mutated.
 
-Left alone: annotations, docstrings, `assert`, `del`-free names with two underscores at module and class level
-(`__all__`, `__slots__`), `if TYPE_CHECKING` and `if __name__ == "__main__"` blocks, overloads, messages of log calls
-and of raised exceptions, names given to TypeVar and its like, lines marked `pragma: no mutate`, and what stands inside
+Left alone: annotations, docstrings, `assert`, names with two underscores at module and class level (`__all__`,
+`__slots__`), `if TYPE_CHECKING` and `if __name__ == "__main__"` blocks, overloads, log calls and the messages of
+raised exceptions, names given to TypeVar and its like, lines marked `pragma: no mutate`, and what stands inside
 f-strings before Python 3.12, which tells no exact places for it.
 """
 

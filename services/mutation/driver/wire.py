@@ -1,4 +1,4 @@
-"""Telling the suite what happens: one JSON object a line, on a descriptor that the project's code does not inherit."""
+"""Telling the suite what happens: a JSON object a line, on a descriptor that the project's code does not have."""
 
 from __future__ import annotations
 
