@@ -112,3 +112,15 @@ class ChangeStore(Protocol):
 def change_not_found(change_id: str) -> NotFound:
     """Return the error for a change that is not there."""
     return NotFound(f"There is no change '{change_id}'.", "List the changes.", argument="change")
+
+
+def undone_already(change: AppliedChange) -> Conflict:
+    """Return the error for a change that is not there to be undone any more."""
+    if change.state == "interrupted":
+        return Conflict(
+            f"The change '{change.id}' was interrupted by a crash, and others have changed its files since:"
+            f" {', '.join(change.interrupted_paths)}.",
+            "Look at these files yourself.",
+            argument="change",
+        )
+    return Conflict(f"The change '{change.id}' was undone already.", "List the changes.", argument="change")
