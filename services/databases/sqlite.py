@@ -10,9 +10,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import anyio.to_thread
 from anyio import CapacityLimiter
@@ -148,6 +149,27 @@ class SqliteDatabase:
                 if statement.strip():
                     connection.execute(statement)
         connection.execute(f"PRAGMA user_version={len(self._migrations)}")
+
+
+class Insertion:
+    """Inserts rows of one table, many a statement.
+
+    The interpreter's lock is given up and taken again with every statement (and every row of `executemany`), which
+    costs more than the insert itself while the event loop is busy.
+    """
+
+    def __init__(self, table: str, columns: int) -> None:
+        row = f"({', '.join('?' * columns)})"
+        insert = f"INSERT INTO {table} VALUES "  # noqa: S608 - the table is named by the code, never by data
+        self._statements = tuple((rows, insert + ", ".join([row] * rows)) for rows in (256, 64, 16, 4, 1))
+
+    def into(self, connection: sqlite3.Connection, rows: Sequence[tuple[Any, ...]]) -> None:
+        """Insert rows, each of as many values as there are columns."""
+        done = 0
+        for size, statement in self._statements:
+            while len(rows) - done >= size:
+                connection.execute(statement, tuple(chain.from_iterable(rows[done : done + size])))
+                done += size
 
 
 def make_private(path: Path) -> None:

@@ -11,12 +11,11 @@ import threading
 from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
 from typing import Any
 
 from quantum_suite.core.errors import Fenced, SuiteError, Unavailable
 from quantum_suite.services.databases.fences import SQLITE_FENCES, check_sqlite_fence
-from quantum_suite.services.databases.sqlite import SqliteDatabase
+from quantum_suite.services.databases.sqlite import Insertion, SqliteDatabase
 from quantum_suite.services.events.planning import (
     Compare,
     Outcome,
@@ -59,11 +58,7 @@ JOIN events e ON e.stream = s.number
 WHERE s.name IN (SELECT value FROM json_each(?))
 """
 
-_COLUMNS = 9
-_INSERT = "INSERT INTO events VALUES "
-_INSERTS = tuple(
-    (rows, _INSERT + ", ".join(["(" + ", ".join("?" * _COLUMNS) + ")"] * rows)) for rows in (256, 64, 16, 4, 1)
-)
+_EVENTS = Insertion("events", 9)
 
 
 @dataclass(slots=True, eq=False)
@@ -176,7 +171,7 @@ class GroupCommitWriter:
         if batch.streams:
             connection.executemany("INSERT INTO streams (number, name) VALUES (?, ?)", batch.streams)
         if batch.events:
-            _insert(connection, batch.events)
+            _EVENTS.into(connection, batch.events)
         return batch
 
     def _catch_up(self, connection: sqlite3.Connection) -> _Known:
@@ -250,19 +245,6 @@ def _load(connection: sqlite3.Connection, known: _Known, names: set[str]) -> Non
     listed = '["' + '","'.join(names) + '"]'
     for name, number, version, last_id in connection.execute(_STREAMS, (listed,)):
         known.streams[name] = StreamState(number, version, last_id)
-
-
-def _insert(connection: sqlite3.Connection, rows: Sequence[tuple[Any, ...]]) -> None:
-    """Insert events, many a statement.
-
-    The interpreter's lock is given up and taken again with every statement (and every row of `executemany`), which
-    costs more than the insert itself while the event loop is busy.
-    """
-    done = 0
-    for size, statement in _INSERTS:
-        while len(rows) - done >= size:
-            connection.execute(statement, tuple(chain.from_iterable(rows[done : done + size])))
-            done += size
 
 
 def _ids(connection: sqlite3.Connection, stream: int, version: int, count: int) -> list[str]:

@@ -12,7 +12,7 @@ from quantum_suite.services.audit.chain.interface import PAGE_ROWS
 from quantum_suite.services.audit.chain.memory import moved, signed_already
 from quantum_suite.services.audit.chain.records import START, ChainHead, ChainRow, position_in
 from quantum_suite.services.databases.fences import SQLITE_FENCES, check_sqlite_fence
-from quantum_suite.services.databases.sqlite import SqliteDatabase
+from quantum_suite.services.databases.sqlite import Insertion, SqliteDatabase
 
 MIGRATIONS = (
     f"""
@@ -23,6 +23,7 @@ CREATE TABLE checkpoints (
 {SQLITE_FENCES};
 """,
 )
+_RECORDS = Insertion("records", 3)
 _HEAD = "SELECT number, record, hash FROM records ORDER BY number DESC LIMIT 1"
 _PAGE = "SELECT number, record, hash FROM records WHERE number > ? ORDER BY number LIMIT ?"
 _ALL_CHECKPOINTS = "SELECT number, position, hash, time, key_id, previous, signature FROM checkpoints "
@@ -45,7 +46,7 @@ class SqliteAuditChain:
             check_sqlite_fence(db, fence)
             if _head(db) != after:
                 raise moved(after)
-            db.executemany("INSERT INTO records (number, record, hash) VALUES (?, ?, ?)", rows)
+            _RECORDS.into(db, rows)
 
         await self._database.write(work)
 

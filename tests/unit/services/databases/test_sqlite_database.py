@@ -11,7 +11,7 @@ import anyio.to_thread
 import pytest
 
 from quantum_suite.core.errors import ConfigurationError, Damaged, Unavailable
-from quantum_suite.services.databases.sqlite import SqliteDatabase
+from quantum_suite.services.databases.sqlite import Insertion, SqliteDatabase
 
 pytestmark = pytest.mark.anyio
 
@@ -112,3 +112,23 @@ async def test_many_who_wait_for_the_file_leave_threads_to_others(tmp_path: Path
                         tasks.start_soon(database.write, add)
                     assert await anyio.to_thread.run_sync(os.getpid) == os.getpid()
         assert len(await database.read(texts)) == 101
+
+
+@pytest.mark.parametrize("count", [0, 1, 4, 63, 256, 1000])
+async def test_any_number_of_rows_is_inserted_whole_and_in_order_by_few_statements(
+    tmp_path: Path, count: int
+) -> None:
+    wanted = [(f"note {number}",) for number in range(count)]
+    statements: list[str] = []
+    insertion = Insertion("notes", 1)
+    with SqliteDatabase(tmp_path / "notes.db", NOTES) as database:
+
+        def work(connection: sqlite3.Connection) -> None:
+            connection.set_trace_callback(statements.append)
+            insertion.into(connection, wanted)
+            connection.set_trace_callback(None)
+
+        await database.write(work)
+        found = await database.read(texts)
+    assert found == [text for (text,) in wanted]
+    assert len(statements) <= 16
