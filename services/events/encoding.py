@@ -192,17 +192,17 @@ def _personal(event: NewEvent) -> tuple[tuple[str, bytes], ...]:
 def _attributes(event: NewEvent) -> bytes:
     if event.principal is event.correlation_id is event.subject is event.causation_id is event.traceparent is None:
         return _NO_ATTRIBUTES
-    given = {
-        name: value
-        for name, value in (
-            ("subject", event.subject),
-            ("principal", event.principal),
-            ("correlation_id", event.correlation_id),
-            ("causation_id", event.causation_id),
-            ("traceparent", event.traceparent),
-        )
-        if value is not None
-    }
+    given: dict[str, str] = {}
+    if event.subject is not None:
+        given["subject"] = event.subject
+    if event.principal is not None:
+        given["principal"] = event.principal
+    if event.correlation_id is not None:
+        given["correlation_id"] = event.correlation_id
+    if event.causation_id is not None:
+        given["causation_id"] = event.causation_id
+    if event.traceparent is not None:
+        given["traceparent"] = event.traceparent
     return orjson.dumps(given)
 
 
