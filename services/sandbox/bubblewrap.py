@@ -44,8 +44,8 @@ class BubblewrapSandbox:
     it started ends with it, because its process namespace does, also when the suite is killed.
 
     Time, output, the size of a file and the memory of one process are limited by the system. The number of
-    processes is looked at fifty times a second, and bounded besides by `ProcessCeiling` or RLIMIT_NPROC where
-    they hold; memory and disk space of all are looked at twenty times a second at best. So they may be exceeded
+    processes is looked at some forty times a second, and bounded besides by `ProcessCeiling` or RLIMIT_NPROC where
+    they hold; memory and disk space of all are looked at ten times a second at best. So they may be exceeded
     for a moment before everything is ended. Not counted are System V shared memory, and file systems in memory
     where `may_nest`.
 

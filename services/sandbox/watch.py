@@ -19,9 +19,9 @@ TOTAL_MEMORY_FACTOR = 4
 _SCARCE_SHARE = 20
 """A machine is short of memory when less than a twentieth of it is available."""
 
-_SHORTEST_PAUSE = 0.05
-_LOOK_SHARE = 10
-"""Processes are looked at for at most a tenth of the time."""
+_SHORTEST_PAUSE = 0.1
+_LOOK_SHARE = 20
+"""Processes are looked at for at most a twentieth of the time."""
 
 
 @dataclass(frozen=True, slots=True)
