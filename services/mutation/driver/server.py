@@ -92,6 +92,8 @@ class Server:
         if tests is None:
             return
         self._know(tests)
+        # From here on failures are what is hoped for, and nobody reads about them.
+        self.watcher.brief = True
         good = self.board.strip_probes()
         gc.freeze()
         pending, anew = self._sort(good)
