@@ -1,6 +1,6 @@
 """Audit records as events."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from pydantic import Field
 
@@ -43,7 +43,7 @@ CALL_EVENTS: tuple[type[EventData], ...] = (CallAccepted, CallEnded)
 
 def call_event(record: AuditRecord, event_id: str) -> NewEvent:
     """Return an audit record as an event of that id. The call is its correlation, the caller its principal."""
-    told = {
+    told: dict[str, Any] = {
         "transport": record.transport,
         "method": record.method,
         "target": record.target,
@@ -59,7 +59,8 @@ def call_event(record: AuditRecord, event_id: str) -> NewEvent:
     if record.outcome == ACCEPTED:
         data = CallAccepted.model_validate(told)
     else:
-        data = CallEnded.model_validate(
-            {**told, "outcome": record.outcome, "reason": record.reason, "duration_ms": record.duration_ms}
-        )
+        told["outcome"] = record.outcome
+        told["reason"] = record.reason
+        told["duration_ms"] = record.duration_ms
+        data = CallEnded.model_validate(told)
     return NewEvent(data, principal=record.principal, correlation_id=record.call_id, id=event_id, time=record.time)

@@ -43,7 +43,9 @@ def decode_record(line: bytes, path: Path, number: int) -> AuditRecord | None:
     try:
         values: dict[str, Any] = orjson.loads(line)
         values["time"] = datetime.fromisoformat(values["time"])
-        return AuditRecord(**{name: value for name, value in values.items() if name in _FIELDS})
+        if not values.keys() <= _FIELDS:  # a newer release says more
+            values = {name: value for name, value in values.items() if name in _FIELDS}
+        return AuditRecord(**values)
     except (ValueError, TypeError, KeyError):
         logger.warning("%s, line %d is not a whole audit record; passed over.", path, number)
         return None
