@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from quantum_suite.core.errors import SuiteError
+from quantum_suite.services.knowledge.embedding_text import embedding_text
 from quantum_suite.services.knowledge.index.claim import claim
 from quantum_suite.services.knowledge.index.database import IndexDatabase
 from quantum_suite.services.knowledge.index.parsers import IndexFolder
@@ -14,8 +15,6 @@ from quantum_suite.services.knowledge.interface import Embedder, VectorRecord, V
 
 BATCH = 64
 _DELETE_BATCH = 1_000
-_TEXT_CHARS = 2_000
-"""What a model of 256 tokens may read of a chunk, and some more for models that read further."""
 _COLLECTION_NAME = re.compile(r"[^A-Za-z0-9]+")
 
 
@@ -48,12 +47,6 @@ def collection_name(folder: IndexFolder, model: str, *, documents: bool) -> str:
     named = _COLLECTION_NAME.sub("-", model).strip("-")[:24]
     digest = hashlib.blake2b(model.encode(), digest_size=4).hexdigest()
     return f"q-{folder.directory.name}-{'docs' if documents else 'code'}-{named or 'model'}-{digest}"[:63]
-
-
-def embedded_text(path: str, qualified_name: str, signature: str, docstring: str, text: str) -> str:
-    """Return what a chunk means in words: what it is, what is written about it, and how it begins."""
-    about = "\n".join(part for part in (signature or qualified_name, docstring) if part)
-    return f"{path.rsplit('/', 1)[-1]} {qualified_name}\n{about}\n{text}"[:_TEXT_CHARS]
 
 
 class ChunkEmbedder:
@@ -121,13 +114,15 @@ class ChunkEmbedder:
 
 def _pending(db: sqlite3.Connection) -> list[_Pending]:
     rows = db.execute(
-        "SELECT c.key, f.path, c.is_document, c.qualified_name, c.signature, c.docstring, c.text"
+        "SELECT c.key, f.path, c.is_document, c.qualified_name, c.docstring, c.text"
         " FROM chunks c JOIN files f ON f.id = c.file WHERE c.model IS NULL ORDER BY c.id LIMIT ?",
         (BATCH,),
     )
     return [
-        _Pending(key, path, bool(is_document), embedded_text(path, name, signature, docs, text))
-        for key, path, is_document, name, signature, docs, text in rows
+        _Pending(
+            key, path, bool(is_document), embedding_text(path, name, docs, text, is_document=bool(is_document))
+        )
+        for key, path, is_document, name, docs, text in rows
     ]
 
 

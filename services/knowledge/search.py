@@ -1,6 +1,7 @@
 """Search in one index: by words, by meaning, and by the names of symbols, merged into one order."""
 
 import re
+from dataclasses import dataclass
 
 import anyio
 
@@ -26,39 +27,23 @@ _LOOKS_LIKE_CODE = re.compile(r"_|[a-z0-9][A-Z]|\.|::|\d")
 Scored = list[tuple[str, float]]
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What each way of searching puts forward, best first; `problems` says which one could not."""
+
+    words: Scored
+    meaning: Scored
+    symbols: list[str]
+    problems: list[str]
+
+
 async def search(workspace: Workspace, request: SearchRequest) -> SearchAnswer:
     """Return the best chunks. Raises CallerError for a wrong request, NotFound without an index."""
     scope = _checked(request)
     caveats = await workspace.refresh()
-    words: Scored = []
-    meaning: Scored = []
-    symbols: list[str] = []
-
-    async def look_by_words() -> None:
-        nonlocal words, symbols
-        depth = max(_DEPTH, request.limit)
-        if request.mode != "meaning":
-            words = await workspace.database.read(lambda db: by_words(db, request.query, scope, depth))
-        names = names_in(request.query)
-        if names and not scope.documents:
-            symbols = await workspace.database.read(lambda db: by_symbol(db, names, scope, request.limit))
-
-    async def look_by_meaning() -> None:
-        nonlocal meaning
-        if request.mode == "words":
-            return
-        try:
-            meaning = await _by_meaning(workspace, request.query, scope, request.limit)
-        except SuiteError as error:
-            caveats.append(f"Not searched by meaning: {error}")
-
-    try:
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(look_by_words)
-            tasks.start_soon(look_by_meaning)
-    except* SuiteError as errors:
-        raise first_of(errors) from None
-    ranked = fuse(words, meaning, symbols, request.limit)
+    found = await look(workspace, request, scope)
+    caveats += found.problems
+    ranked = fuse(found.words, found.meaning, found.symbols, request.limit)
     chunks = await workspace.database.read(lambda db: chunks_of(db, [key for key, _, _ in ranked]))
     hits = tuple(Hit(chunks[key], score, found_by) for key, score, found_by in ranked if key in chunks)
     status = await workspace.status(look=False)
@@ -70,6 +55,37 @@ async def search(workspace: Workspace, request: SearchRequest) -> SearchAnswer:
             f"Vectors are missing for {_percent(missing)} of the chunks; those are found by words alone."
         )
     return SearchAnswer(hits, status, tuple(caveats))
+
+
+async def look(workspace: Workspace, request: SearchRequest, scope: Scope) -> Found:
+    """Search in every way the request allows, at once."""
+    found = Found([], [], [], [])
+
+    async def look_by_words() -> None:
+        depth = max(_DEPTH, request.limit)
+        if request.mode != "meaning":
+            found.words.extend(await workspace.database.read(lambda db: by_words(db, request.query, scope, depth)))
+        names = names_in(request.query)
+        if names and not scope.documents:
+            found.symbols.extend(
+                await workspace.database.read(lambda db: by_symbol(db, names, scope, request.limit))
+            )
+
+    async def look_by_meaning() -> None:
+        if request.mode == "words":
+            return
+        try:
+            found.meaning.extend(await _by_meaning(workspace, request.query, scope, request.limit))
+        except SuiteError as error:
+            found.problems.append(f"Not searched by meaning: {error}")
+
+    try:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(look_by_words)
+            tasks.start_soon(look_by_meaning)
+    except* SuiteError as errors:
+        raise first_of(errors) from None
+    return found
 
 
 async def _by_meaning(workspace: Workspace, query: str, scope: Scope, limit: int) -> Scored:
