@@ -37,7 +37,7 @@ from quantum_suite.services.scans.interface import FindingQuery
 from quantum_suite.services.scans.memory import MemoryScanStore
 from quantum_suite.tools.qsecure.scan_repository import RepositoryScanner
 
-ACCURACY = Path(__file__).resolve().parent.parent / "tools" / "qsecure" / "rules" / "accuracy.json"
+ACCURACY = Path(__file__).resolve().parent.parent / "services" / "code_scanning" / "rules" / "accuracy.json"
 COMMAND = "python bench/qsecure.py --benchmark BenchmarkPython"
 
 
