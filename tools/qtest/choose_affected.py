@@ -54,7 +54,7 @@ class AffectedChooser:
             for path, numbers in (lines or {}).items():
                 if not (copy.root / path).is_file():
                     raise CallerError(f"There is no file '{path}'.", "Name files below path.", argument="lines")
-                changed.setdefault(path, frozenset(numbers))
+                changed[path] = frozenset(numbers)
             affected = await self.reach.affected(copy.origin, changed, copy.root)
             known = await self.reach.known_tests(copy.origin)
         listed = [ConcernedTest(id=test, why=affected.reasons.get(test, "")) for test in affected.tests]

@@ -2,10 +2,9 @@
 
 import json
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -15,6 +14,7 @@ from quantum_suite.core.verdicts import Isolation
 from quantum_suite.services.mutation.interface import (
     MutantResult,
     MutantVerdict,
+    MutationEngine,
     MutationReport,
     MutationRequest,
 )
@@ -28,19 +28,8 @@ SHOWN_SURVIVORS = 20
 _CONTEXT_LINES = 2
 
 
-class MutationEngine(Protocol):
-    """Judges mutants; see `MutationRequest` and `MutationReport`."""
-
-    async def run(
-        self,
-        request: MutationRequest,
-        progress: Callable[[int, int, str], Awaitable[None]] | None = None,
-    ) -> MutationReport:
-        """Make the mutants, run the tests on them, return what became of each."""
-        ...
-
-
 MakeEngine = Callable[[Sandbox], MutationEngine]
+"""Makes the engine over a sandbox."""
 
 
 class Survivor(BaseModel):

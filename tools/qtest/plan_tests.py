@@ -10,6 +10,7 @@ import anyio
 import anyio.to_thread
 from pydantic import BaseModel, ConfigDict, Field
 
+from quantum_suite.core.errors import CallerError, EngineError
 from quantum_suite.core.verdicts import Isolation
 from quantum_suite.services.mutation.interface import MutationRequest
 from quantum_suite.services.sandbox.interface import Limits
@@ -138,7 +139,11 @@ class TestPlanner:
             python=copy.request().python,
             limits=Limits(seconds=seconds),
         )
-        report = await self.make_engine(copy.sandbox.sandbox).run(request, progress)
+        try:
+            report = await self.make_engine(copy.sandbox.sandbox).run(request, progress)
+        except (CallerError, EngineError) as error:
+            missing.append(f"Mutants: {error.message}")
+            return []
         if report.stopped_early:
             missing.append(f"Mutants: {report.stopped_early}")
         elif report.generated > len(report.results):

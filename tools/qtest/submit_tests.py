@@ -9,10 +9,10 @@ import anyio
 import anyio.to_thread
 from pydantic import BaseModel, ConfigDict, Field
 
-from quantum_suite.core.errors import CallerError
+from quantum_suite.core.errors import CallerError, EngineError
 from quantum_suite.core.principals import Principal
 from quantum_suite.core.verdicts import Isolation
-from quantum_suite.services.changes.interface import ChangeStore
+from quantum_suite.services.changes.sqlite import open_change_store
 from quantum_suite.services.mutation.interface import MutantVerdict, MutationRequest
 from quantum_suite.services.patches.applying import apply_patch
 from quantum_suite.services.patches.interface import ChangeSet, FileChange
@@ -95,7 +95,8 @@ class TestJudge:
 
     copies: ProjectCopies
     make_engine: MakeEngine | None
-    changes: ChangeStore | None = None
+    changes: Path
+    """Where changes are kept so that they can be undone."""
 
     async def submit(
         self,
@@ -111,8 +112,6 @@ class TestJudge:
 
         Nothing of the workspace is changed unless `save` is asked for and at least one test is kept.
         """
-        if save and self.changes is None:
-            raise CallerError("Nothing can be written here.", "Apply the returned patch.", argument="write")
         async with self.copies.copy(root, None, "judging tests", progress) as copy:
             change = await anyio.to_thread.run_sync(_change_of, copy.root, files, patch)
             request = replace(copy.request(), coverage=True, contexts=True, limits=Limits(seconds=seconds))
@@ -125,8 +124,9 @@ class TestJudge:
             kept = await self._settled(judged)
             after = await self._line_rate(judged, kept)
         written = None
-        if save and kept.files and self.changes is not None:
-            written = await self.changes.apply(principal.id, root, kept, summary="Tests kept by submit_tests")
+        if save and kept.files:
+            store = await open_change_store(self.changes)
+            written = await store.apply(principal.id, root, kept, summary="Tests kept by submit_tests")
         verdicts = sorted(judged.verdicts.values(), key=lambda verdict: (not verdict.kept, verdict.id))
         return SubmissionAnswer(
             kept=sum(verdict.kept for verdict in verdicts),
@@ -217,9 +217,9 @@ class TestJudge:
             id=test,
             kept=bool(killed),
             reason=(
-                f"It passed {TIMES} times in random order and kills {len(killed)} mutants that no other test notices."
+                f"It passed {TIMES} times in random order and kills {len(killed)} mutants that no other notices."
                 if killed
-                else "It reaches no line or branch that other tests do not, and kills no mutant that survives them."
+                else "It reaches nothing that other tests do not, and kills no mutant that survives them."
             ),
             outcomes=outcomes,
             killed=killed,
@@ -234,20 +234,22 @@ class TestJudge:
         asked = MutationRequest(
             judged.copy.root,
             changed_lines=lines,
+            tests=others,
             sample=MOST_MUTANTS,
             python=judged.request.python,
-            verify_killed=MOST_MUTANTS,
+            verify_killed=0,
             limits=judged.request.limits,
         )
-        survive = (MutantVerdict.SURVIVED, MutantVerdict.NO_COVERAGE)
-        without = await engine.run(replace(asked, tests=others))
-        left = {each.mutant.id for each in without.results if each.verdict in survive and each.verified}
-        if not left:
+        try:
+            left = [
+                each.mutant.id
+                for each in (await engine.run(asked)).results
+                if each.verdict in (MutantVerdict.SURVIVED, MutantVerdict.NO_COVERAGE) and each.verified
+            ]
+            return tuple((await engine.judge(replace(asked, tests=[test]), left)).killed) if left else ()
+        except (CallerError, EngineError) as error:
+            judged.not_assessed.append(f"{test}: whether it kills a mutant: {error.message}")
             return ()
-        # The same sample: it is drawn by the seed from the same mutants.
-        found = await engine.run(replace(asked, tests=[test]))
-        killed = [each for each in found.results if each.verdict is MutantVerdict.KILLED and each.verified]
-        return tuple(sorted(each.mutant.id for each in killed if each.mutant.id in left))
 
     async def _settled(self, judged: _Judged) -> ChangeSet:
         """Return the change with refused tests taken out."""

@@ -1,0 +1,1 @@
+"""What QTest's resources show."""
