@@ -56,11 +56,27 @@ def add_change_tools(
         summary: Annotated[
             str, Field(description="What the change is for, in a line: shown to who approves it.", max_length=500)
         ] = "",
+        mutation_score_at_least: Annotated[
+            float | None,
+            Field(
+                description="Mutate the changed Python lines as well, and refuse the change where its tests "
+                "notice a smaller share of the mutants, e.g. 0.8. Takes minutes.",
+                ge=0,
+                le=1,
+            ),
+        ] = None,
     ) -> Annotated[CallToolResult, ChangeAnswer]:
         principal = principal_of(ctx)
         with tool_errors():
             root = workspaces.resolve(path, principal)
-            judged = await desk.submit(root, patch, principal, ctx.report_progress, summary=summary)
+            judged = await desk.submit(
+                root,
+                patch,
+                principal,
+                ctx.report_progress,
+                summary=summary,
+                mutation_score_at_least=mutation_score_at_least,
+            )
         return change_answer(judged.answer)
 
     @server.tool(

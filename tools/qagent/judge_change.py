@@ -11,6 +11,7 @@ from quantum_suite.core.verdicts import Author, Verdict
 from quantum_suite.services.testing.report_store import ReportStore
 from quantum_suite.services.validators.interface import Validator
 from quantum_suite.services.validators.judge import Judgement
+from quantum_suite.services.validators.mutation_gate import MutationValidator
 from quantum_suite.tools.qagent.change_answers import (
     SHOWN_PROBLEMS,
     ChangeAnswer,
@@ -50,9 +51,13 @@ class ChangeDesk:
         model: str | None = None,
         summary: str = "",
         extra: Sequence[Validator] = (),
+        mutation_score_at_least: float | None = None,
     ) -> Judged:
-        """Judge a change and keep it. Raises CallerError and Conflict as the judge does."""
+        """Judge a change and keep it. With `mutation_score_at_least` its lines are mutated in the end, and it is
+        refused where the tests notice a smaller share. Raises CallerError and Conflict as the judge does."""
         async with self.workshop.open("a judgement", progress) as tools:
+            if mutation_score_at_least is not None:
+                extra = (*extra, MutationValidator(tools.mutation, score_at_least=mutation_score_at_least))
             judgement = await tools.judge.judge(root, patch, progress, extra=extra)
         verdict = judgement.verdict
         told = {

@@ -9,6 +9,8 @@ import anyio
 
 from quantum_suite.services.capacity.interface import Capacity
 from quantum_suite.services.code_scanning.interface import Engine
+from quantum_suite.services.mutation.engine import PythonMutationEngine
+from quantum_suite.services.mutation.interface import MutationEngine
 from quantum_suite.services.sandbox.opening import SandboxChoice, best_sandbox
 from quantum_suite.services.scratch.files import open_scratch_space
 from quantum_suite.services.testing.interface import ReachMap, Runner
@@ -27,6 +29,7 @@ class Tools:
     sandbox: SandboxChoice
     judge: Judge
     runners: tuple[Runner, ...]
+    mutation: MutationEngine
 
 
 @dataclass(slots=True)
@@ -54,7 +57,8 @@ class Workshop:
                 gates = code_gates(
                     choice.sandbox, self.engines, runners, reach=self.reach, limits=self.limits, work_dir=work
                 )
-                self._tools = Tools(choice, Judge(space, gates), runners)
+                mutation = PythonMutationEngine(choice.sandbox, work)
+                self._tools = Tools(choice, Judge(space, gates), runners, mutation)
             return self._tools
 
     @asynccontextmanager
