@@ -4,9 +4,9 @@
     python bench/code_index.py --data DIR           # any sources; they are copied, never changed
     python bench/code_index.py --smoke --json       # a few packages, in seconds, without network
 
-- `index_1m_lines_seconds`: from nothing until words and symbols are searchable, scaled to a million lines;
-  `index_seconds` and `lines` are as measured, `all_processes_cpu_seconds` is what child processes used in the whole
-  run, on all cores.
+- `index_1m_lines_seconds`: from nothing until words and symbols are searchable, scaled to a million lines.
+  `index_seconds` and `lines` are as measured; `all_processes_cpu_seconds` is what child processes used in the
+  whole run, on all cores.
 - `edited_file_seconds`: from the write of a file until it is found by what was written; the slowest of the rounds.
 - `query_p50_ms`, `query_p95_ms`: whole searches (is anything edited, words, meaning, symbols, merged, read) with
   the first sentences of docstrings of the code itself as questions, one at a time.
