@@ -16,6 +16,7 @@ if __name__ == "__main__":
     # Started as a script, only this folder is on the path; its siblings are imported through the folder above.
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from reference.offered_change_tools import BAD_PATCH, GOOD_PATCH, change_tools
 from reference.offered_tools import OfferedTools, asking, complete, failed, finding, security_tools
 from reference.services import event_log
 
@@ -71,6 +72,7 @@ def composites(definitions: MemoryDefinitionStore, findings: list[dict[str, Json
     """Return what the recorded runs run on."""
     tools = OfferedTools()
     security_tools(tools, findings, page=3)
+    change_tools(tools)
     tools.add("echo", _echo)
     tools.add("broken", _broken)
     tools.add("guarded", _guarded)
@@ -111,6 +113,12 @@ async def record() -> None:
         await known.define(EVERYTHING, ADA)
         start = await known.start("everything", {}, ADA)
         await _keep(engine, "everything", await engine.start(start.workflow, start.arguments, ADA, run_id="run_5"))
+        proof: Json = {"path": "/repos/calc", "goal": "Return the larger of two numbers."}
+        for number, (what, patch) in enumerate(
+            (("proved", GOOD_PATCH), ("missed", BAD_PATCH), ("unwritten", None)), 7
+        ):
+            inputs = proof if patch is None else {**proof, "patch": patch}
+            await _keep(engine, what, await engine.start("change_and_prove", inputs, ADA, run_id=f"run_{number}"))
     async with _engine([]) as (engine, _):
         await _keep(engine, "clean", await engine.start("secure_change", change, ADA, run_id="run_6"))
 

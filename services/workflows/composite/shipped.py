@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from importlib import resources
 
-SHIPPED: Mapping[str, int] = {"nightly_posture": 1, "secure_change": 1}
+SHIPPED: Mapping[str, int] = {"change_and_prove": 1, "nightly_posture": 1, "secure_change": 1}
 """Names and versions. A change to a text that changes its steps is a new version."""
 
 
