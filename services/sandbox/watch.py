@@ -62,54 +62,51 @@ class Watch:
         """Look until cancelled, or until there is a reason to end the command."""
         while self._verdict.ending is None:
             started = time.monotonic()
-            await anyio.to_thread.run_sync(self._look)
+            ending = await anyio.to_thread.run_sync(self._look)
+            if ending is not None:
+                self._verdict.end(ending.by, ending.reason)
             await anyio.sleep(max(_SHORTEST_PAUSE, _LOOK_SHARE * (time.monotonic() - started)))
 
-    def _look(self) -> None:
-        self._look_at_disk()
-        if process_tree.AVAILABLE:
-            self._look_at_processes()
-
-    def _look_at_disk(self) -> None:
+    def _look(self) -> Ending | None:
         added = self._disk.added()
         if added is not None and added > self._limits.file_bytes:
-            self._verdict.end(
-                "disk", f"it added {size_in_words(added)} to its folders, and may add {self._may_write}"
-            )
-
-    def _look_at_processes(self) -> None:
+            return Ending("disk", f"it added {size_in_words(added)} to its folders, and may add {self._may_write}")
+        if not process_tree.AVAILABLE:
+            return None
         below = process_tree.descendants(self._root, process_tree.everybody())
         self.seen.update((process.pid, process) for process in below)
+        return self._too_many(below) or self._too_much_memory(below) or self._too_much_unlinked(below)
+
+    def _too_many(self, below: list[ProcessState]) -> Ending | None:
         running = sum(process.threads for process in below)
         if running > self._limits.processes:
-            self._verdict.end("processes", too_many_processes(running, self._limits.processes))
-        self._look_at_memory(below)
+            return Ending("processes", too_many_processes(running, self._limits.processes))
+        return None
+
+    def _too_much_unlinked(self, below: list[ProcessState]) -> Ending | None:
         unlinked = process_tree.unlinked_bytes(process.pid for process in below)
         if unlinked > self._limits.file_bytes:
-            self._verdict.end(
-                "disk",
-                f"it held {size_in_words(unlinked)} in files without a name, and may write {self._may_write}",
-            )
+            held = size_in_words(unlinked)
+            return Ending("disk", f"it held {held} in files without a name, and may write {self._may_write}")
+        return None
 
-    def _look_at_memory(self, below: list[ProcessState]) -> None:
+    def _too_much_memory(self, below: list[ProcessState]) -> Ending | None:
         limit = self._limits.memory_bytes
         largest = max((process.resident_bytes for process in below), default=0)
         if largest > limit:
-            self._verdict.end(
-                "memory", f"a process of it held {size_in_words(largest)}, and may hold {size_in_words(limit)}"
-            )
+            held = size_in_words(largest)
+            return Ending("memory", f"a process of it held {held}, and may hold {size_in_words(limit)}")
         resident = sum(process.resident_bytes for process in below)
         if resident > TOTAL_MEMORY_FACTOR * limit:
             # What forked processes share was counted for each of them; only now it is worth asking exactly.
-            held = sum(process_tree.proportional_bytes(process.pid) for process in below)
-            if held > TOTAL_MEMORY_FACTOR * limit:
-                most = size_in_words(TOTAL_MEMORY_FACTOR * limit)
-                self._verdict.end(
-                    "memory", f"its processes held {size_in_words(held)} together, and may hold {most}"
-                )
+            together = sum(process_tree.proportional_bytes(process.pid) for process in below)
+            if together > TOTAL_MEMORY_FACTOR * limit:
+                held, most = size_in_words(together), size_in_words(TOTAL_MEMORY_FACTOR * limit)
+                return Ending("memory", f"its processes held {held} together, and may hold {most}")
         available = _memory("MemAvailable")
         if available * _SCARCE_SHARE < self._memory_total and resident > available:
-            self._verdict.end("memory", f"the machine had only {size_in_words(available)} of memory left")
+            return Ending("memory", f"the machine had only {size_in_words(available)} of memory left")
+        return None
 
     @property
     def _may_write(self) -> str:
