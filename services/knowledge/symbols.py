@@ -8,7 +8,7 @@ import anyio.to_thread
 
 from quantum_suite.core.errors import CallerError
 from quantum_suite.services.knowledge.index.reading import Use, UsingFile, symbols_where, uses_of
-from quantum_suite.services.knowledge.index.ties import is_tied
+from quantum_suite.services.knowledge.index.ties import is_tied, read_imports
 from quantum_suite.services.knowledge.interface import Reference, Symbol
 from quantum_suite.services.knowledge.parsing.decoding import MAX_FILE_BYTES, NotText, decode
 from quantum_suite.services.knowledge.source_lines import masked_lines
@@ -86,7 +86,8 @@ def _judged(
     paths = {one.path for one in symbols}
     asked = {(one.path, one.qualified_name) for one in meant}
     for file in files:
-        tied = {path for path in paths if is_tied(name, file.path, file.language, file.imports, path)}
+        imports = read_imports(file.imports)
+        tied = {path for path in paths if is_tied(name, file.path, file.language, imports, path)}
         candidates = {(one.path, one.qualified_name) for one in symbols if one.path in tied}
         certain = bool(candidates) and candidates <= asked
         for use in file.uses:

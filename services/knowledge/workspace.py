@@ -37,8 +37,9 @@ _REFRESH_SECONDS = 2.0
 """How long a search waits for them."""
 _MANY = 1_000
 _SHOWN = 100
-_CHEAP_SECONDS = 0.1
-_SHARE_OF_TIME = 5
+_COUNT_SECONDS = 1.0
+_CHEAP_SECONDS = 0.2
+_LONGEST_PAUSE_SECONDS = 0.7
 _LISTING_SECONDS = 30.0
 _WORKING = "indexing this workspace"
 
@@ -66,12 +67,15 @@ class Workspace:
         self._parsers = parsers
         self._tasks = tasks
         self._running = anyio.Lock()
+        self._updating = False
         self._listing: Listing | None = None
         self._listed_at = 0.0
         self._checked_at = 0.0
         self._check_seconds = 0.0
         self._remembered: _Remembered | None = None
         self._stale = 0
+        self._missing = 0
+        self._counted_at = 0.0
         self._problem: str | None = None
         self._vector_problem: str | None = None
         self._embedding: anyio.Event | None = None
@@ -92,12 +96,15 @@ class Workspace:
         async with self._running:
             self.folder.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
             with claim(self.folder.lock, _WORKING):
+                self._updating = True
                 try:
                     await self._update(progress)
                     self._problem = None
                 except SuiteError as error:
                     self._problem = str(error)
                     raise
+                finally:
+                    self._updating = False
 
     async def _update(self, progress: Progress | None) -> None:
         if progress is not None:
@@ -144,6 +151,9 @@ class Workspace:
     async def _embed(self, embedder: ChunkEmbedder, done: anyio.Event) -> None:
         try:
             await embedder.run()
+            while await self.database.read(without_vector):
+                # They came while the last of the others were finished.
+                await embedder.run()
             self._vector_problem = None
         except Conflict:
             self._vector_problem = None  # Another process makes them.
@@ -162,13 +172,10 @@ class Workspace:
             raise NotFound(
                 f"There is no index of {self.folder.root}.", "Make one with index_workspace.", argument="path"
             )
-        if self._running.locked():
+        if self._updating:
             return ["The workspace is being indexed: files not read yet are missing."]
         began = time.monotonic()
-        if (
-            self._check_seconds > _CHEAP_SECONDS
-            and began - self._checked_at < _SHARE_OF_TIME * self._check_seconds
-        ):
+        if self._check_seconds > _CHEAP_SECONDS and began - self._checked_at < _LONGEST_PAUSE_SECONDS:
             return [f"Files edited within the last {began - self._checked_at:.1f} seconds were not looked at."]
         work = await self._changed()
         self._checked_at = time.monotonic()
@@ -234,8 +241,9 @@ class Workspace:
         if look:
             self._stale = await self._count_stale(work_for(await self._list(), await self._known(), retry=False))
         remembered = await self._remember()
-        missing, running, commit, updated = await self.database.read(
-            lambda db: (without_vector(db), fact(db, "running"), fact(db, "commit"), fact(db, "updated"))
+        missing = await self._without_vector(look=look)
+        running, commit, updated = await self.database.read(
+            lambda db: (fact(db, "running"), fact(db, "commit"), fact(db, "updated"))
         )
         left_out = [NotIndexed(path, reason) for path, reason in remembered.counts.not_indexed]
         left_out += self._listing.left_out if self._listing is not None else []
@@ -258,6 +266,14 @@ class Workspace:
             stale_files=self._stale,
             problem=self._problem or self._vector_problem,
         )
+
+    async def _without_vector(self, *, look: bool) -> int:
+        """Return how many chunks have no vector; counted anew once a second at most where only a search asks."""
+        now = time.monotonic()
+        if look or now - self._counted_at > _COUNT_SECONDS:
+            self._missing = await self.database.read(without_vector)
+            self._counted_at = now
+        return self._missing
 
     async def _count_stale(self, work: Work) -> int:
         """Return how many files differ. A stamp that proves nothing is no difference: those files are read."""

@@ -5,12 +5,12 @@ the same file or in a file that is imported before others; a name that means man
 """
 
 import json
-import re
 import sqlite3
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
 
-from quantum_suite.services.knowledge.index.ties import place_words
+from quantum_suite.services.knowledge.index.ties import Imports, place_words, read_imports
 from quantum_suite.services.knowledge.index.writing import PLACE
 
 _DAMPING = 0.85
@@ -19,9 +19,17 @@ _ENOUGH = 1e-5
 _MANY = 12
 _BY_NAME_ALONE = 0.1
 _FAMILIES = {"javascript": "typescript", "cpp": "c"}
-_WORDS = re.compile(r"\w+")
 
 Targets = dict[int, dict[int, float]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Home:
+    """A file, as far as names are tied by it."""
+
+    family: str
+    words: frozenset[str]
+    imports: Imports | None
 
 
 def rank_symbols(db: sqlite3.Connection) -> int:
@@ -42,20 +50,20 @@ def _graph(db: sqlite3.Connection, symbols: list[tuple[int, int, int, str]]) -> 
     by_name: dict[str, list[int]] = defaultdict(list)
     for node, (_, _, _, name) in enumerate(symbols):
         by_name[name].append(node)
-    files = db.execute("SELECT id, path, language FROM files").fetchall()
-    homes = {file: place_words(path) for file, path, _ in files}
-    families = {file: _FAMILIES.get(language, language) for file, _, language in files}
-    imported = {file: frozenset(_WORDS.findall(text)) for file, text in _imports(db)}
+    homes = {file: _home(*row) for file, *row in db.execute("SELECT id, path, language, imports FROM files")}
     targets: Targets = defaultdict(lambda: defaultdict(float))
     for name, nodes in by_name.items():
-        for file, places in db.execute("SELECT file, places FROM uses WHERE name = ?", (name,)):
-            family = families.get(file)
-            meant, tied = _meant(
-                file, [n for n in nodes if families[symbols[n][1]] == family], symbols, homes, imported
-            )
+        uses = [
+            (file, places, *_meant(name, file, nodes, symbols, homes))
+            for file, places in db.execute("SELECT file, places FROM uses WHERE name = ?", (name,))
+            if file in homes
+        ]
+        # A name that is used in many files and tied in few, as that of a builtin, is mostly something else.
+        by_name_alone = _BY_NAME_ALONE * sum(tied for _, _, _, tied in uses) / max(1, len(uses))
+        for file, places, meant, tied in uses:
             if not meant or len(meant) > _MANY:
                 continue
-            share = (1.0 if tied else _BY_NAME_ALONE) / len(meant)
+            share = (1.0 if tied else by_name_alone) / len(meant)
             for _, _, around in PLACE.iter_unpack(places):
                 source = node_at.get((file, around - 1), -1)
                 for node in meant:
@@ -64,25 +72,23 @@ def _graph(db: sqlite3.Connection, symbols: list[tuple[int, int, int, str]]) -> 
     return targets
 
 
-def _imports(db: sqlite3.Connection) -> Iterator[tuple[int, str]]:
-    for file, imports in db.execute("SELECT id, imports FROM files WHERE imports != '[]'"):
-        yield file, " ".join(json.loads(imports))
+def _home(path: str, language: str, imports: str) -> _Home:
+    family = _FAMILIES.get(language, language)
+    return _Home(family, place_words(path), read_imports(json.loads(imports)) if imports != "[]" else None)
 
 
 def _meant(
-    file: int,
-    nodes: list[int],
-    symbols: list[tuple[int, int, int, str]],
-    homes: Mapping[int, frozenset[str]],
-    imported: Mapping[int, frozenset[str]],
+    name: str, file: int, nodes: list[int], symbols: list[tuple[int, int, int, str]], homes: Mapping[int, _Home]
 ) -> tuple[list[int], bool]:
     """Return the definitions a name may mean in a file, and whether something ties it to them."""
     if here := [node for node in nodes if symbols[node][1] == file]:
         return here, True
-    known = imported.get(file, frozenset())
-    if near := [node for node in nodes if homes[symbols[node][1]] & known]:
-        return near, True
-    return nodes, False
+    own = homes[file]
+    same = [node for node in nodes if homes[symbols[node][1]].family == own.family]
+    if own.imports is None:
+        return same, False
+    near = [node for node in same if own.imports.tie(name, homes[symbols[node][1]].words)]
+    return (near, True) if near else (same, False)
 
 
 def _page_rank(count: int, targets: Targets) -> list[float]:

@@ -14,6 +14,7 @@ from quantum_suite.services.knowledge.words.subtokens import query_words
 
 _NAME_WEIGHT, _DOCS_WEIGHT, _BODY_WEIGHT = 4.0, 2.0, 1.0
 _MOST_WORDS = 24
+_MOST_COMMON = 2
 _IN_BATCH = 400
 
 
@@ -100,10 +101,10 @@ def without_vector(db: sqlite3.Connection) -> int:
 
 def by_words(db: sqlite3.Connection, query: str, scope: Scope, limit: int) -> list[tuple[str, float]]:
     """Return (chunk, BM25 score), best first; higher is better."""
-    words = query_words(query)[:_MOST_WORDS]
+    table = words_table(document=scope.documents)
+    words = _telling(query_words(query)[:_MOST_WORDS], json.loads(fact(db, f"common_{table}") or "{}"))
     if not words:
         return []
-    table = words_table(document=scope.documents)
     match = " OR ".join(f'"{word}"' for word in words)
     ranking = f"bm25({table}, {_NAME_WEIGHT}, {_DOCS_WEIGHT}, {_BODY_WEIGHT})"
     if not scope.is_narrow:
@@ -120,6 +121,21 @@ def by_words(db: sqlite3.Connection, query: str, scope: Scope, limit: int) -> li
         (match, *values, limit),
     )
     return [(key, -score) for key, score in rows]
+
+
+def _telling(words: list[str], common: Mapping[str, int]) -> list[str]:
+    """Return the words worth looking for: common ones only where there are no others, and few of them."""
+    # The index knows the stems of words; a common stem is a common word's beginning.
+    found = {word: _occurrences(word, common) for word in words}
+    rare = [word for word in words if not found[word]]
+    return rare or sorted(words, key=lambda word: found[word])[:_MOST_COMMON]
+
+
+def _occurrences(word: str, common: Mapping[str, int]) -> int:
+    return max(
+        (common[word[:end]] for end in range(len(word), max(2, len(word) - 4), -1) if word[:end] in common),
+        default=0,
+    )
 
 
 def by_symbol(db: sqlite3.Connection, names: Iterable[str], scope: Scope, limit: int) -> list[str]:

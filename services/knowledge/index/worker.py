@@ -16,7 +16,15 @@ from quantum_suite.services.knowledge.files.content import digest_of, read_conte
 from quantum_suite.services.knowledge.files.stamps import Seen, Stamp, stamp_of
 from quantum_suite.services.knowledge.index.database import MADE_BY, IndexDatabase, next_generation
 from quantum_suite.services.knowledge.index.ranks import rank_symbols
-from quantum_suite.services.knowledge.index.writing import ReadFile, chunk_words, forget, save, tidy, touch
+from quantum_suite.services.knowledge.index.writing import (
+    ReadFile,
+    chunk_words,
+    forget,
+    note_common_words,
+    save,
+    tidy,
+    touch,
+)
 from quantum_suite.services.knowledge.parsing.decoding import MAX_FILE_BYTES, NotText
 from quantum_suite.services.knowledge.parsing.parse_file import parse_file
 from quantum_suite.services.knowledge.worker_loop import Answer, serve
@@ -66,6 +74,7 @@ class _Worker:
     def _finish(self, database: IndexDatabase) -> dict[str, Any]:
         def work(db: sqlite3.Connection) -> int:
             tidy(db)
+            note_common_words(db)
             symbols = rank_symbols(db)
             next_generation(db)
             return symbols

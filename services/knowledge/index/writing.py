@@ -12,6 +12,8 @@ from quantum_suite.services.knowledge.interface import Chunk, ParsedFile
 from quantum_suite.services.knowledge.parsing.languages import is_document
 from quantum_suite.services.knowledge.words.subtokens import split_text
 
+_MANY_CHUNKS = 20_000
+_COMMON = 0.12
 PLACE = struct.Struct("<III")
 """A use of a name: line from 1, column in bytes from 0, 1 + the ordinal of the symbol around it, or 0."""
 
@@ -66,6 +68,20 @@ def tidy(db: sqlite3.Connection) -> None:
     if (dead - tidied) * 4 > alive:
         db.execute("DELETE FROM uses WHERE file NOT IN (SELECT id FROM files)")
         set_fact(db, "tidied", str(dead))
+
+
+def note_common_words(db: sqlite3.Connection) -> None:
+    """Note the words that stand in so many chunks that they say little, and cost much to look for."""
+    for document in (False, True):
+        table = words_table(document=document)
+        (chunks,) = db.execute("SELECT count(*) FROM chunks WHERE is_document = ?", (int(document),)).fetchone()
+        common: dict[str, int] = {}
+        if chunks >= _MANY_CHUNKS:
+            db.execute(f"CREATE VIRTUAL TABLE temp.vocabulary USING fts5vocab('main', '{table}', 'row')")
+            found = db.execute("SELECT term, doc FROM temp.vocabulary WHERE doc > ?", (int(_COMMON * chunks),))
+            common = dict(found.fetchall())
+            db.execute("DROP TABLE temp.vocabulary")
+        set_fact(db, f"common_{table}", json.dumps(common))
 
 
 def chunk_words(chunk: Chunk) -> tuple[str, str, str]:

@@ -451,3 +451,16 @@ async def test_what_an_older_release_made_is_made_again(tmp_path: Path) -> None:
         await database.write(lambda db: db.execute("UPDATE facts SET value = value + 1 WHERE name = 'generation'"))
         assert (await knowledge.status(root)).stale_files == 1
         assert (await knowledge.index(root)).stale_files == 0
+
+
+async def test_words_that_stand_everywhere_are_asked_for_only_where_there_are_no_others(tmp_path: Path) -> None:
+    root = write(tmp_path / "work", a_py="def value_one(): pass\n", b_py="def value_two(): pass\n")
+    async with opened(tmp_path) as knowledge:
+        await knowledge.index(root)
+        assert set(await names(knowledge, root, "values of one")) == {"value_one", "value_two"}
+        common = '{"valu": 2, "def": 2}'
+        await knowledge._workspace(root).database.write(
+            lambda db: db.execute("UPDATE facts SET value = ? WHERE name = 'common_code_words'", (common,))
+        )
+        assert await names(knowledge, root, "values of one") == ["value_one"]
+        assert set(await names(knowledge, root, "the values")) == {"value_one", "value_two"}
