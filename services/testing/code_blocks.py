@@ -97,7 +97,12 @@ class _Reader:
             else:
                 statement_parts = [(name, statement) for name in names]
             for name, part in statement_parts:
-                self._define(name, _part(part), _names([part]) - {name}, {name}, _is_safe([part]))
+                # What comes from the standard library depends on nothing here.
+                imported = isinstance(part, ast.Import | ast.ImportFrom)
+                mentioned = frozenset() if imported and _is_standard(part) else _names([part])
+                # An import stands on what it names; an assignment does not on its own target.
+                mentioned = mentioned if imported else mentioned - {name}
+                self._define(name, _part(part), mentioned, {name}, _is_safe([part]))
         else:
             # What is defined inside of `if` and `try` counts as one with it, but for the bodies.
             for inner in ast.walk(statement):
@@ -208,10 +213,12 @@ def _is_safe(nodes: Iterable[ast.AST]) -> bool:
     return True
 
 
-def _is_standard(statement: ast.Import | ast.ImportFrom) -> bool:
+def _is_standard(statement: ast.stmt) -> bool:
     if isinstance(statement, ast.ImportFrom):
         return not statement.level and (statement.module or "").split(".")[0] in sys.stdlib_module_names
-    return all(alias.name.split(".")[0] in sys.stdlib_module_names for alias in statement.names)
+    return isinstance(statement, ast.Import) and all(
+        alias.name.split(".")[0] in sys.stdlib_module_names for alias in statement.names
+    )
 
 
 def _one_by_one(statement: ast.Import | ast.ImportFrom) -> list[tuple[str, ast.stmt]]:
