@@ -5,9 +5,15 @@ nothing, a machine that loses its power at most the last moments, and never the 
 """
 
 import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
+from quantum_suite.core.errors import Damaged
 from quantum_suite.services.databases.sqlite import SqliteDatabase
+
+T = TypeVar("T")
 
 MADE_BY = 1
 """Raised when parsers, words or chunks change: what an older release made is made again."""
@@ -51,6 +57,16 @@ class IndexDatabase(SqliteDatabase):
     def __init__(self, path: Path) -> None:
         super().__init__(path, [_SCHEMA])
 
+    def read_now(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """`read` for a caller that is in a thread of its own."""
+        with _remade_when_damaged(self.path):
+            return super().read_now(work)
+
+    def write_now(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """`write` for a caller that is in a thread of its own."""
+        with _remade_when_damaged(self.path):
+            return super().write_now(work)
+
     def connect(self) -> sqlite3.Connection:
         """Return another connection, to be closed by the caller."""
         connection = super().connect()
@@ -58,6 +74,17 @@ class IndexDatabase(SqliteDatabase):
         connection.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")
         connection.execute("PRAGMA temp_store=MEMORY")
         return connection
+
+
+@contextmanager
+def _remade_when_damaged(path: Path) -> Iterator[None]:
+    """Say what to do about damage: there is no backup of an index, and no need of one."""
+    try:
+        yield
+    except Damaged as error:
+        raise Damaged(
+            error.message, f"End the suite, delete {path.parent}, and call index_workspace: it makes it anew."
+        ) from error
 
 
 def fact(connection: sqlite3.Connection, name: str) -> str | None:

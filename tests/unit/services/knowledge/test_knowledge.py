@@ -1,6 +1,7 @@
 """The knowledge service on real folders, with real parsers."""
 
 import os
+import shutil
 import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -9,7 +10,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from quantum_suite.core.errors import CallerError, NotFound
+from quantum_suite.core.errors import CallerError, Damaged, NotFound
 from quantum_suite.services.knowledge.embed_chunks import collection_name
 from quantum_suite.services.knowledge.index.parsers import Parsers
 from quantum_suite.services.knowledge.interface import IndexStatus, SearchRequest
@@ -464,3 +465,17 @@ async def test_words_that_stand_everywhere_are_asked_for_only_where_there_are_no
         )
         assert await names(knowledge, root, "values of one") == ["value_one"]
         assert set(await names(knowledge, root, "the values")) == {"value_one", "value_two"}
+
+
+async def test_a_damaged_index_says_how_it_is_made_anew(tmp_path: Path) -> None:
+    root = write(tmp_path / "work", a_py="def one(): pass\n")
+    async with opened(tmp_path) as knowledge:
+        await knowledge.index(root)
+        folder = knowledge._workspace(root).folder
+    folder.database.write_bytes(b"no database" * 1_000)
+    async with opened(tmp_path) as knowledge:
+        with pytest.raises(Damaged, match=str(folder.directory)):
+            await knowledge.search(SearchRequest(root, "one"))
+    shutil.rmtree(folder.directory)
+    async with opened(tmp_path) as knowledge:
+        assert (await knowledge.index(root)).state == "ready"
