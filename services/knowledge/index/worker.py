@@ -33,7 +33,9 @@ MAX_MEMORY_BYTES = 4 * 1024**3
 """Of addresses, not of use: a parser that grows without end meets it."""
 
 
-class _Worker:
+class IndexWorker:
+    """Answers the requests of `Parsers`, within one process."""
+
     def __init__(self) -> None:
         self._databases: dict[str, IndexDatabase] = {}
 
@@ -168,7 +170,7 @@ def start() -> Answer:
     hard = resource.getrlimit(resource.RLIMIT_AS)[1]
     most = MAX_MEMORY_BYTES if hard == resource.RLIM_INFINITY else min(hard, MAX_MEMORY_BYTES)
     resource.setrlimit(resource.RLIMIT_AS, (most, hard))
-    return _Worker().answer
+    return IndexWorker().answer
 
 
 if __name__ == "__main__":
