@@ -33,8 +33,7 @@ def ran(
         for path, lines in reached.items()
     )
     cases = tuple(TestCase(test, outcome) for test, outcome in outcomes.items())
-    run = TestRun("pytest", "9", cases, "finished", Isolation.RLIMITS, 0.1, "", coverage, **more)  # type: ignore[arg-type]
-    return run
+    return TestRun("pytest", "9", cases, "finished", Isolation.RLIMITS, 0.1, "", coverage, **more)  # type: ignore[arg-type]
 
 
 REACHED = {
@@ -125,7 +124,8 @@ async def test_names_are_followed_through_other_files(reach: MemoryReachMap, tmp
         tmp_path / "p",
         **{
             "base.py": "class Base:\n    def size(self):\n        return 1\n",
-            "made.py": "from base import Base\n\n\nclass Made(Base):\n    pass\n\n\ndef make():\n    return Made()\n",
+            "made.py": "from base import Base\n\n\nclass Made(Base):\n    pass\n\n\n"
+            "def make():\n    return Made()\n",
             "tests/test_made.py": "import made\n\n\ndef test_made():\n    assert made.make()\n",
         },
     )
