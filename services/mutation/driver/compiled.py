@@ -4,6 +4,7 @@ from __future__ import annotations
 import __future__
 
 import ast
+import dis
 import warnings
 from collections.abc import Callable, Iterator
 from types import CodeType
@@ -12,6 +13,18 @@ from typing import Any
 from quantum_suite.services.mutation.driver.model import Edit, Site, Unit
 from quantum_suite.services.mutation.driver.text import SourceText
 from quantum_suite.services.mutation.driver.walk import Walk
+
+_DEFAULTS: dict[str, dict[str, Any]] = {
+    "sorted": {"key": None, "reverse": False},
+    "min": {"key": None},
+    "max": {"key": None},
+    "zip": {"strict": False},
+    "enumerate": {"start": 0},
+    "sum": {"start": 0},
+    "print": {"sep": " ", "end": "\n", "file": None, "flush": False},
+    "open": {"mode": "r", "buffering": -1, "encoding": None, "errors": None, "newline": None},
+}
+"""Keyword arguments of built-in functions that say what is the case anyway (Python's library reference)."""
 
 _PROBE = "\0quantum probe\0"
 CodePath = tuple[tuple[str, int, int], ...]
@@ -91,7 +104,7 @@ class MutatedFile:
 
     def is_equivalent(self, site: Site) -> bool:
         """Whether a mutant compiles to the same code as the original, or is known to do the same."""
-        if _known_same(site):
+        if _known_same(site, self.walk.tree):
             return True
         if site.unit is not None:
             own, variant = self.unit_code(site.unit), self.variant(site)
@@ -136,8 +149,8 @@ class MutatedFile:
 
 
 def same_code(one: CodeType, other: CodeType) -> bool:
-    """Whether two code objects do the same: all but lines and positions is compared."""
-    return _essence(one) == _essence(other)
+    """Whether two code objects do the same: all is compared but lines, positions, and constants nobody loads."""
+    return len(one.co_code) == len(other.co_code) and _shape(one) == _shape(other) and _steps(one) == _steps(other)
 
 
 def code_tree(code: CodeType) -> dict[CodePath, CodeType]:
@@ -187,12 +200,9 @@ def _walk_code(code: CodeType) -> Iterator[CodeType]:
             yield from _walk_code(inner)
 
 
-def _essence(code: CodeType) -> tuple[Any, ...]:
+def _shape(code: CodeType) -> tuple[Any, ...]:
     return (
         code.co_name,
-        code.co_code,
-        tuple(_constant(value) for value in code.co_consts),
-        code.co_names,
         code.co_varnames,
         code.co_freevars,
         code.co_cellvars,
@@ -202,27 +212,52 @@ def _essence(code: CodeType) -> tuple[Any, ...]:
     )
 
 
+def _steps(code: CodeType) -> list[tuple[str, Any]]:
+    return [(step.opname, _constant(step.argval)) for step in dis.get_instructions(code)]
+
+
 def _constant(value: Any) -> Any:
     if isinstance(value, CodeType):
-        return _essence(value)
+        return _shape(value), _steps(value)
     if isinstance(value, (tuple, frozenset)):
         return type(value), [_constant(item) for item in value]
     return type(value), repr(value)  # 0.0 and -0.0, 1 and True are equal, and not the same.
 
 
-def _known_same(site: Site) -> bool:
-    """A length is never negative: comparing it with 0 or 1 has several spellings."""
-    node = site.edit.value if isinstance(site.edit.value, ast.Compare) else None
-    old = getattr(site.edit.owner, site.edit.name, None)
-    if node is None or not isinstance(old, ast.Compare) or len(old.ops) != 1:
+def _known_same(site: Site, tree: ast.Module) -> bool:
+    """Leaving out an argument that says what a built-in function takes anyway."""
+    if site.operator != "keyword":
         return False
-    left, right = old.left, old.comparators[0]
-    if not (isinstance(left, ast.Call) and isinstance(left.func, ast.Name) and left.func.id == "len"):
+    new = site.edit.value
+    old = getattr(site.edit.owner, site.edit.name)
+    if isinstance(old, list):
+        pairs = [(one, other) for one, other in zip(old, new, strict=True) if one is not other]
+        old, new = pairs[0]
+    if not isinstance(old.func, ast.Name) or old.func.id not in _DEFAULTS or _rebinds(tree, old.func.id):
         return False
-    if not (isinstance(right, ast.Constant) and right.value == 0 and right.value is not False):
-        return False
-    pair = {type(old.ops[0]), type(node.ops[0])}
-    return pair in ({ast.Eq, ast.LtE}, {ast.NotEq, ast.Gt})
+    left = {keyword.arg for keyword in new.keywords}
+    (gone,) = [keyword for keyword in old.keywords if keyword.arg not in left] or [None]
+    defaults = _DEFAULTS[old.func.id]
+    return (
+        gone is not None
+        and gone.arg in defaults
+        and isinstance(gone.value, ast.Constant)
+        and _constant(gone.value.value) == _constant(defaults[gone.arg])
+    )
+
+
+def _rebinds(tree: ast.Module, name: str) -> bool:
+    """Whether a name may mean something else than the built-in function in this file."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name) and node.id == name and not isinstance(node.ctx, ast.Load):
+            return True
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)) and node.name == name:
+            return True
+        if isinstance(node, ast.arg) and node.arg == name:
+            return True
+        if isinstance(node, ast.alias) and (node.name == "*" or (node.asname or node.name) == name):
+            return True
+    return False
 
 
 def _holds(node: ast.stmt, site: Site, source: SourceText) -> bool:

@@ -21,7 +21,7 @@ class SourceText:
 
     def parse(self) -> ast.Module:
         """Raise SyntaxError or ValueError as `ast.parse` does."""
-        return ast.parse(self.data)
+        return ast.parse(self.text)
 
     def span(self, node: ast.AST) -> tuple[int, int]:
         """Return where a node starts and ends."""
@@ -41,6 +41,11 @@ class SourceText:
             middle = (low + high) // 2
             low, high = (middle, high) if self._starts[middle] <= offset else (low, middle)
         return low + 1, len(self.data[self._starts[low] : offset].decode("utf-8", "replace")) + 1
+
+    def offset_of(self, line: int, column: int) -> int:
+        """Return the offset of a place given as `place` gives it."""
+        start = self._starts[line - 1]
+        return start + len(self.line(line).decode("utf-8")[: column - 1].encode("utf-8"))
 
     def line(self, number: int) -> bytes:
         """Return a line with its end."""

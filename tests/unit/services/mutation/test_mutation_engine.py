@@ -1,0 +1,322 @@
+"""The engine on small real projects, in a real sandbox."""
+
+import os
+import signal
+import sys
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+
+import anyio
+import psutil
+import pytest
+
+from quantum_suite.core.errors import CallerError, EngineError
+from quantum_suite.services.mutation.engine import FOLDER_PREFIX, PythonMutationEngine
+from quantum_suite.services.mutation.interface import MutantResult, MutantVerdict, MutationReport, MutationRequest
+from quantum_suite.services.sandbox.interface import Limits
+from quantum_suite.services.sandbox.opening import best_sandbox
+
+pytestmark = pytest.mark.anyio
+LIMITS = Limits(seconds=100.0)
+
+
+def project(tmp_path: Path, files: Mapping[str, str]) -> Path:
+    root = tmp_path / "project"
+    for name, text in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+    return root.resolve()
+
+
+async def engine(tmp_path: Path) -> PythonMutationEngine:
+    folder = tmp_path / "work"
+    folder.mkdir(exist_ok=True)
+    return PythonMutationEngine((await best_sandbox(folder=folder)).sandbox, folder)
+
+
+def of(report: MutationReport, original: str, replacement: str) -> MutantResult:
+    found = [r for r in report.results if (r.mutant.original, r.mutant.replacement) == (original, replacement)]
+    assert len(found) == 1, [(r.mutant.original, r.mutant.replacement) for r in report.results]
+    return found[0]
+
+
+KINDS = {
+    "prices.py": """\
+RATE = 2
+
+
+def fee(n=3):
+    return n
+
+
+def price(count):
+    if count > 10:
+        return count
+    total = 0
+    while count > 0:
+        total += RATE
+        count -= 1
+    return total
+
+
+def unreached():
+    return 4
+""",
+    "test_prices.py": """\
+import prices
+
+
+def test_price():
+    assert prices.price(3) == 6
+    assert prices.price(20) == 20
+
+
+def test_fee():
+    assert prices.fee() == 3
+""",
+}
+
+
+async def test_every_kind_of_verdict_is_given_where_it_belongs(tmp_path: Path) -> None:
+    root = project(tmp_path, KINDS)
+    told: list[tuple[int, int]] = []
+
+    async def progress(done: int, total: int, message: str) -> None:
+        told.append((done, total))
+
+    request = MutationRequest(root, limits=LIMITS, python=Path(sys.executable), verify_killed=2)
+    report = await (await engine(tmp_path)).run(request, progress)
+    assert of(report, "count > 10", "(count <= 10)").verdict is MutantVerdict.KILLED
+    assert of(report, "count > 10", "(count <= 10)").killed_by == "test_prices.py::test_price"
+    survivor = of(report, "count > 10", "(count >= 10)")
+    assert (survivor.verdict, survivor.verified) == (MutantVerdict.SURVIVED, True)
+    assert of(report, "count -= 1", "pass").verdict is MutantVerdict.TIMEOUT
+    assert of(report, "4", "5").verdict is MutantVerdict.NO_COVERAGE
+    rate = of(report, "2", "3")
+    assert (rate.verdict, rate.killed_by) == (MutantVerdict.IMPORT_TIME, "test_prices.py::test_price")
+    assert of(report, "3", "4").killed_by == "test_prices.py::test_fee"
+    assert report.disagreements == ()
+    assert report.interval is None
+    counted = Counter(result.verdict for result in report.results)
+    noticed = counted[MutantVerdict.KILLED] + counted[MutantVerdict.TIMEOUT]
+    missed = counted[MutantVerdict.SURVIVED] + counted[MutantVerdict.NO_COVERAGE]
+    assert report.score == noticed / (noticed + missed)
+    assert sum(r.verified for r in report.results if r.verdict is MutantVerdict.KILLED) == 2
+    assert told
+    assert (root / "prices.py").read_text() == KINDS["prices.py"]
+
+
+async def test_only_changed_lines_are_mutated_and_a_sample_comes_with_its_interval(tmp_path: Path) -> None:
+    root = project(tmp_path, KINDS)
+    request = MutationRequest(
+        root,
+        changed_lines={"prices.py": frozenset({9, 10})},
+        sample=2,
+        limits=LIMITS,
+        verify_survivors=0,
+        verify_killed=0,
+    )
+    report = await (await engine(tmp_path)).run(request)
+    assert len(report.results) == 2
+    assert report.generated > 2
+    assert {r.mutant.location.region.start_line for r in report.results if r.mutant.location.region} <= {9, 10}
+    assert report.interval is not None
+    assert report.score is not None
+    assert report.interval[0] <= report.score <= report.interval[1]
+
+
+HOSTILE = {
+    "harm.py": """\
+import os
+import pathlib
+import signal
+import time
+
+HERE = pathlib.Path(__file__).parent
+
+
+def leaves(n):
+    if n > 90:
+        os._exit(0)
+    return n
+
+
+def crashes(n):
+    if n > 91:
+        os.kill(os.getpid(), signal.SIGSEGV)
+    return n
+
+
+def deletes(n):
+    if n > 92:
+        for path in HERE.glob("*.py"):
+            path.unlink()
+    return n
+
+
+def kills(n):
+    if n > 93:
+        os.kill(os.getppid(), signal.SIGKILL)
+        time.sleep(5)
+    return n
+
+
+def breeds(n):
+    while n > 0:
+        if os.fork() == 0:
+            time.sleep(60)
+        n += 1
+    return n
+""",
+    "test_harm.py": """\
+import harm
+
+
+def test_leaves():
+    assert harm.leaves(1) == 1
+
+
+def test_crashes():
+    assert harm.crashes(1) == 1
+
+
+def test_deletes():
+    assert harm.deletes(1) == 1
+
+
+def test_kills():
+    assert harm.kills(1) == 1
+
+
+def test_breeds():
+    assert harm.breeds(-1) == -1
+""",
+}
+
+
+async def test_mutants_that_do_harm_are_contained_and_count_as_killed(tmp_path: Path) -> None:
+    root = project(tmp_path, HOSTILE)
+    request = MutationRequest(
+        root,
+        limits=Limits(seconds=100.0, processes=32),
+        verify_survivors=0,
+        verify_killed=0,
+        changed_lines={"harm.py": frozenset({10, 16, 22, 29, 36})},
+    )
+    report = await (await engine(tmp_path)).run(request)
+    for original, replacement in (
+        ("n > 90", "(n <= 90)"),
+        ("n > 91", "(n <= 91)"),
+        ("n > 93", "(n <= 93)"),
+        ("n > 0", "(n <= 0)"),
+    ):
+        assert of(report, original, replacement).verdict is MutantVerdict.KILLED
+    assert (root / "harm.py").read_text() == HOSTILE["harm.py"]
+    assert (root / "test_harm.py").read_text() == HOSTILE["test_harm.py"]
+    assert of(report, "90", "91").verdict is MutantVerdict.SURVIVED
+    assert report.stopped_early is None
+
+
+async def test_a_test_that_wavers_is_kept_apart(tmp_path: Path) -> None:
+    files = {
+        "m.py": "def f(n):\n    return n + 1\n",
+        "test_m.py": "import pathlib\nimport m\n\nSEEN = pathlib.Path(__file__).with_name('seen')\n\n\n"
+        "def test_first():\n    assert m.f(1) > -5\n    SEEN.touch()\n\n\n"
+        "def test_second():\n    m.f(1)\n    assert SEEN.exists()\n    SEEN.unlink()\n",
+    }
+    root = project(tmp_path, files)
+    request = MutationRequest(root, limits=LIMITS, verify_survivors=0, verify_killed=0)
+    report = await (await engine(tmp_path)).run(request)
+    survivor = of(report, "1", "2")
+    assert survivor.killed_by != "test_m.py::test_second"
+    assert survivor.verdict in (MutantVerdict.SURVIVED, MutantVerdict.FLAKY)
+
+
+@pytest.mark.parametrize(
+    ("tests", "said"),
+    [
+        ("import m\n\n\ndef test_f():\n    assert m.f(1) == 3\n", "1 of 1 tests fail on unmutated code"),
+        ("import nothing_like_this\n", "could not be imported"),
+        ("", "no tests were found"),
+        ("import pytest\n\n\n@pytest.mark.skip\ndef test_f():\n    pass\n", "Every test is skipped"),
+    ],
+)
+async def test_what_cannot_be_judged_is_refused_with_the_reason(tmp_path: Path, tests: str, said: str) -> None:
+    root = project(tmp_path, {"m.py": "def f(n):\n    return n + 1\n", "test_m.py": tests})
+    with pytest.raises(CallerError, match=said):
+        await (await engine(tmp_path)).run(MutationRequest(root, limits=LIMITS))
+
+
+async def test_a_new_test_is_told_which_survivors_it_kills(tmp_path: Path) -> None:
+    root = project(tmp_path, KINDS)
+    run = await engine(tmp_path)
+    before = await run.run(
+        MutationRequest(root, changed_lines={"prices.py": frozenset({9})}, limits=LIMITS, verify_killed=0)
+    )
+    survivor = of(before, "count > 10", "(count >= 10)").mutant.id
+    killed = of(before, "10", "11").mutant.id
+    (root / "test_more.py").write_text("import prices\n\n\ndef test_ten():\n    assert prices.price(10) == 20\n")
+    report = await run.judge(
+        MutationRequest(root, tests=["test_more.py"], limits=LIMITS), [survivor, killed, "0" * 16]
+    )
+    assert report.killed == {survivor: "test_more.py::test_ten"}
+    assert report.survived == (killed,)
+    assert report.unknown == ("0" * 16,)
+    assert report.not_judged == ()
+
+
+ENDLESS = {
+    "m.py": "def f(n):\n    return n + 1\n",
+    "test_m.py": "import time\nimport m\n\n\ndef test_f():\n    m.f(1)\n    time.sleep(0.5)\n",
+}
+
+
+def drivers() -> list[psutil.Process]:
+    found = []
+    for process in psutil.process_iter():
+        try:
+            line = process.cmdline()
+        except psutil.Error:
+            continue
+        if any(word.endswith("mutation/driver/start.py") for word in line) and process.status() != "zombie":
+            found.append(process)
+    return [process for process in found if os.getpid() in [parent.pid for parent in process.parents()]]
+
+
+async def test_a_cancelled_run_leaves_no_process_and_no_folder(tmp_path: Path) -> None:
+    root = project(tmp_path, ENDLESS)
+    run = await engine(tmp_path)
+    started = anyio.Event()
+
+    async def progress(done: int, total: int, message: str) -> None:
+        started.set()
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(run.run, MutationRequest(root, limits=LIMITS), progress)
+        await started.wait()
+        assert drivers()
+        group.cancel_scope.cancel()
+    assert drivers() == []
+    assert list((tmp_path / "work").glob(f"{FOLDER_PREFIX}*")) == []
+
+
+async def test_a_run_whose_process_is_killed_says_so(tmp_path: Path) -> None:
+    root = project(tmp_path, ENDLESS)
+    run = await engine(tmp_path)
+    killed: list[int] = []
+
+    async def progress(done: int, total: int, message: str) -> None:
+        if not killed:
+            for process in drivers():
+                killed.append(process.pid)
+                process.send_signal(signal.SIGKILL)
+
+    try:
+        report = await run.run(MutationRequest(root, limits=LIMITS, verify_survivors=0), progress)
+    except EngineError as error:
+        assert "ended before it was done" in str(error)
+    else:
+        assert report.stopped_early is not None
+        assert "ended early" in report.stopped_early
+    assert killed
