@@ -38,7 +38,7 @@ def build(services: Services) -> Module:
     rules = RuleBook()
     engines: tuple[Engine, ...] = (TrivyEngine(rules, directory / "trivy"), RuffSecurityEngine(rules))
     # QTest keeps the map of tests up to date when it measures coverage.
-    reach = SqliteReachMap(services.data_dir / "qtest" / "reach")
+    reach = SqliteReachMap(services.data_dir / "qtest")
     records = ReportStore(directory / "records")
     workshop = Workshop(directory, services.capacity, engines, reach)
     prompts = ShippedPrompts()

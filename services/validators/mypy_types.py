@@ -61,6 +61,7 @@ class MypyChecker:
     def __init__(self, bench: Bench, folder: Path | None = None) -> None:
         self._bench = bench
         self._folder = folder if folder is not None else Path(tempfile.gettempdir())
+        self._found: dict[Path | None, tuple[list[str], str]] = {}
 
     def concerns(self, tree: ChangedTree) -> bool:
         """Whether Python is left after the change."""
@@ -103,7 +104,9 @@ class MypyChecker:
         )
 
     async def _mypy(self, tree: ChangedTree) -> tuple[list[str] | None, str | None]:
-        """Return the command of the project's mypy, else of ours, with its version."""
+        """Return the command of the project's mypy, else of ours, with its version; asked for once."""
+        if tree.python in self._found:
+            return self._found[tree.python]
         pythons = [tree.python] if tree.python is not None else []
         for python in (*pythons, Path(sys.executable)):
             command = [str(python), "-I", "-m", "mypy"]
@@ -115,6 +118,7 @@ class MypyChecker:
                 version = " ".join(run.stdout.decode("utf-8", "replace").split()[:2])
                 if python != tree.python and tree.python is not None:
                     command += ["--python-executable", str(tree.python)]
+                self._found[tree.python] = command, version
                 return command, version
         return None, None
 

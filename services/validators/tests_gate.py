@@ -208,7 +208,10 @@ _CODES: Mapping[str, str] = {"failed": "test-failed", "error": "test-error", "no
 def _how(case: TestCase) -> str:
     how = {"failed": "fails", "error": "ends in an error", "not_run": "was not reached"}[case.outcome]
     lines = [line.strip() for line in case.message.strip().splitlines() if line.strip()]
-    return f"{how}: {lines[0]}" if lines else how
+    if not lines:
+        return how
+    # A traceback says what it comes to at its end.
+    return f"{how}: {lines[-1] if lines[0].startswith('Traceback') else lines[0]}"
 
 
 def _selection(tree: ChangedTree, affected: Affected | None) -> list[str] | None:
