@@ -49,7 +49,7 @@ from quantum_suite.services.validators.tests_gate import TestLimits
 
 SUBTLE = Path(__file__).resolve().parent / "data" / "subtle_changes.toml"
 LIBRARY = "more_itertools-10.8.0"
-LIMITS = TestLimits(seconds=180.0, case_seconds=3.0)
+LIMITS = TestLimits(seconds=180.0, case_seconds=10.0)
 SUPPORT = ("load_testdata.py", "node.py")
 
 
@@ -120,29 +120,41 @@ async def judged(judge: Judge, name: str, root: Path, patch: str) -> tuple[Resul
     return Result(name, verdict.accepted, verdict.gates[-1].gate, verdict.reason, seconds), verdict
 
 
-async def quixbugs(data: Path, tally: Tally, only: list[str]) -> None:
+async def quixbugs(data: Path, tally: Tally, only: list[str], jobs: int) -> None:
     """Submit every right and every wrong version."""
     names = sorted(path.stem.removeprefix("test_") for path in (data / "python_testcases").glob("test_*.py"))
+    limiter = anyio.CapacityLimiter(jobs)
     with folder() as work:
         judge = await a_judge(work)
-        for name in (one for one in names if not only or one in only):
-            wrong = (data / "python_programs" / f"{name}.py").read_text()
-            right = (data / "correct_python_programs" / f"{name}.py").read_text()
-            path = f"python_programs/{name}.py"
-            root = program_repository(data, name, wrong, work / f"{name}-right")
-            result, verdict = await judged(judge, name, root, diff_of(path, wrong, right))
-            ran = verdict.gate("tests")
-            result.true_reason = ran is not None and ran.outcome.value == "passed"
-            tally.right.append(result)
-            show("right", result)
-            root = program_repository(data, name, right, work / f"{name}-wrong")
-            result, verdict = await judged(judge, name, root, diff_of(path, right, wrong))
-            tests = verdict.gate("tests")
-            result.true_reason = tests is not None and any(
-                problem.blocking and f"test_{name}.py" in problem.message for problem in tests.problems
-            )
-            tally.wrong.append(result)
-            show("wrong", result)
+
+        async def program(name: str) -> None:
+            async with limiter:
+                await both_versions(data, judge, name, work, tally)
+
+        async with anyio.create_task_group() as group:
+            for name in (one for one in names if not only or one in only):
+                group.start_soon(program, name)
+
+
+async def both_versions(data: Path, judge: Judge, name: str, work: Path, tally: Tally) -> None:
+    """Submit the right version of a program to the wrong one, and the other way round."""
+    wrong = (data / "python_programs" / f"{name}.py").read_text()
+    right = (data / "correct_python_programs" / f"{name}.py").read_text()
+    path = f"python_programs/{name}.py"
+    root = program_repository(data, name, wrong, work / f"{name}-right")
+    result, verdict = await judged(judge, name, root, diff_of(path, wrong, right))
+    ran = verdict.gate("tests")
+    result.true_reason = ran is not None and ran.outcome.value == "passed"
+    tally.right.append(result)
+    show("right", result)
+    root = program_repository(data, name, right, work / f"{name}-wrong")
+    result, verdict = await judged(judge, name, root, diff_of(path, right, wrong))
+    tests = verdict.gate("tests")
+    result.true_reason = tests is not None and any(
+        problem.blocking and f"test_{name}.py" in problem.message for problem in tests.problems
+    )
+    tally.wrong.append(result)
+    show("wrong", result)
 
 
 def changed_source(source: str, change: dict[str, str]) -> str:
@@ -171,8 +183,9 @@ async def reach_of(root: Path, work: Path) -> MemoryReachMap:
     return reach
 
 
-async def subtle(data: Path, tally: Tally, most: int) -> None:
+async def subtle(data: Path, tally: Tally, most: int, jobs: int) -> None:
     """Submit the subtly wrong changes."""
+    limiter = anyio.CapacityLimiter(jobs)
     changes = tomllib.loads(SUBTLE.read_text(encoding="utf-8"))["change"]
     with folder() as work:
         root = work / "library"
@@ -181,11 +194,17 @@ async def subtle(data: Path, tally: Tally, most: int) -> None:
         source = (root / path).read_text()
         reach = await reach_of(root, work)
         judge = await a_judge(work, reach)
-        for change in changes[:most]:
-            patch = diff_of(path, source, changed_source(source, change))
-            result, _ = await judged(judge, change["function"], root, patch)
-            tally.subtle.append(result)
-            show("subtle", result)
+
+        async def submit(change: dict[str, str]) -> None:
+            async with limiter:
+                patch = diff_of(path, source, changed_source(source, change))
+                result, _ = await judged(judge, change["function"], root, patch)
+                tally.subtle.append(result)
+                show("subtle", result)
+
+        async with anyio.create_task_group() as group:
+            for change in changes[:most]:
+                group.start_soon(submit, change)
 
 
 async def smoke(tally: Tally) -> None:
@@ -240,9 +259,9 @@ async def measure(options: argparse.Namespace) -> Tally:
     if options.data is None:
         raise SystemExit("Give --data, a folder with QuixBugs and the library (see --help), or --smoke.")
     if options.only in (None, "quixbugs"):
-        await quixbugs(options.data / "QuixBugs", tally, options.programs)
+        await quixbugs(options.data / "QuixBugs", tally, options.programs, options.jobs)
     if options.only in (None, "subtle"):
-        await subtle(options.data, tally, options.most)
+        await subtle(options.data, tally, options.most, options.jobs)
     return tally
 
 
@@ -253,6 +272,7 @@ def main() -> None:
     parser.add_argument("--only", choices=("quixbugs", "subtle"), help="one part alone")
     parser.add_argument("--programs", nargs="*", default=[], help="programs of QuixBugs; all when left out")
     parser.add_argument("--most", type=int, default=1000, help="most subtle changes")
+    parser.add_argument("--jobs", type=int, default=2, help="changes judged at once")
     parser.add_argument("--smoke", action="store_true", help="a run of seconds, without data")
     parser.add_argument("--json", action="store_true", help="end with one line of figures")
     options = parser.parse_args()
