@@ -253,9 +253,10 @@ async def under_signal(directory: Path, good: ModelServer, number: signal.Signal
                 os.kill(first.process.pid, number)
 
             tasks.start_soon(strike)
-            return await ask_all(models, ledger, calls, together=True, tokens=24)
+            tally = await ask_all(models, ledger, calls, together=True, tokens=24)
     finally:
         first.kill()
+    return tally
 
 
 async def read_until_it_breaks(directory: Path, good: ModelServer) -> str:
