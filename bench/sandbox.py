@@ -5,8 +5,9 @@
 
 Parts (`--only`):
 
-- **run**: what a sandbox adds to a program that does nothing, against starting it directly; the processor time
-  that watching one takes while it sleeps; how long somebody who forks without end goes on.
+- **run**: what a sandbox adds to a program that does nothing, against starting it directly, in time and in
+  processor time; what watching one takes of a processor while it sleeps; how long somebody who forks without end
+  goes on.
 - **copy**: files and megabytes a second, of the repository's work tree.
 - **patches**: the newest commits of the repository (`--commits`), as git's diffs: applied by us to the parent's
   files and compared with what git has, byte for byte; taken back and compared again; and our own diff of the same
@@ -81,11 +82,13 @@ async def measure_run(repeats: int) -> dict[str, float]:
         for sandbox in sandboxes:
             name = str(sandbox.isolation)
             took = []
+            before = _cpu_seconds()
             for _ in range(repeats):
                 began = time.monotonic()
                 await sandbox.run(SandboxCommand(["/bin/true"], cwd=cwd, writable=[cwd]))
                 took.append(time.monotonic() - began)
             figures[f"{name}_added_ms"] = round(1000 * (statistics.median(took) - direct), 1)
+            figures[f"{name}_cpu_ms"] = round(1000 * (_cpu_seconds() - before) / repeats, 1)
             before = _cpu_seconds()
             await sandbox.run(SandboxCommand(["/bin/sleep", "2"], cwd=cwd, writable=[cwd]))
             figures[f"{name}_watching_cpu_percent"] = round(50 * (_cpu_seconds() - before), 1)

@@ -2,14 +2,20 @@
 
 import contextlib
 import fcntl
+import itertools
 import os
 import shutil
 import tempfile
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import anyio
+
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_DEPTH = 200
+_REMOVE_SECONDS = 30.0
 
 
 @asynccontextmanager
@@ -45,12 +51,46 @@ def sweep(parent: Path, prefix: str) -> int:
 
 
 def remove_tree(path: Path) -> None:
-    """Remove a folder whatever modes its content has; what cannot be removed stays for the next sweep."""
-    for _ in range(2):
-        shutil.rmtree(path, ignore_errors=True)
-        if not path.exists():
+    """Remove a folder whatever modes and depth its content has; what cannot be removed stays for the next
+    sweep."""
+    deadline = time.monotonic() + _REMOVE_SECONDS
+    numbers = itertools.count()
+    while True:
+        with contextlib.suppress(RecursionError):
+            shutil.rmtree(path, ignore_errors=True)
+        if not path.exists() or time.monotonic() > deadline:
             return
         _make_writable(path)
+        with contextlib.suppress(OSError):
+            for entry in list(path.iterdir()):
+                _flatten(path, entry.name, numbers)
+
+
+def _flatten(top: Path, name: str | None, numbers: Iterator[int]) -> None:
+    """Move what lies deep below a folder to the top, piece by piece: removing recurses, and has only so much
+    room."""
+    while name is not None:
+        name = _move_up(top, name, f"deep-{next(numbers)}")
+
+
+def _move_up(top: Path, name: str, new_name: str) -> str | None:
+    """Move the first folder that lies `_DEPTH` below to the top; returns its new name, None if there is none."""
+    with contextlib.ExitStack() as stack:
+        try:
+            descriptor = os.open(top / name, _FOLDER)
+            for _ in range(_DEPTH):
+                stack.callback(os.close, descriptor)
+                with os.scandir(descriptor) as entries:
+                    inner = next((entry.name for entry in entries if entry.is_dir(follow_symlinks=False)), None)
+                if inner is None:
+                    return None
+                parent, deepest = descriptor, inner
+                descriptor = os.open(inner, _FOLDER, dir_fd=parent)
+            stack.callback(os.close, descriptor)
+            os.rename(deepest, top / new_name, src_dir_fd=parent)
+        except OSError:
+            return None
+        return new_name
 
 
 def _make(parent: Path, prefix: str) -> tuple[Path, int]:
@@ -68,11 +108,10 @@ def _make(parent: Path, prefix: str) -> tuple[Path, int]:
 
 
 def _make_writable(path: Path) -> None:
-    with contextlib.suppress(OSError):
-        path.chmod(0o700)
-    for folder, names, _ in os.walk(path):
-        for name in names:
-            below = Path(folder, name)
-            with contextlib.suppress(OSError):
-                if not below.is_symlink():
-                    below.chmod(0o700)
+    open_ends = [path]
+    while open_ends:
+        folder = open_ends.pop()
+        with contextlib.suppress(OSError):
+            folder.chmod(0o700)
+            with os.scandir(folder) as entries:
+                open_ends += [Path(entry.path) for entry in entries if entry.is_dir(follow_symlinks=False)]

@@ -1,6 +1,7 @@
 """How much a command has added to the folders it may write to."""
 
 import contextlib
+import errno
 import os
 import time
 from collections.abc import Sequence
@@ -10,23 +11,32 @@ _WALK_SHARE = 20
 """Folders are walked at most a twentieth of the time, unless the disk fills."""
 
 
+class FoldersTooDeep(Exception):
+    """Folders are nested more deeply than they can be named: nobody knows what is in them."""
+
+
 def used_bytes(folders: Sequence[Path]) -> int:
-    """Return what the files below folders take on disk; each file once, links not followed."""
+    """Return what the files below folders take on disk; each file once, links not followed. Raises
+    FoldersTooDeep."""
     total = 0
     seen: set[tuple[int, int]] = set()
     open_ends = [str(folder) for folder in folders]
     while open_ends:
-        with contextlib.suppress(OSError), os.scandir(open_ends.pop()) as entries:
-            for entry in entries:
-                with contextlib.suppress(OSError):
-                    status = entry.stat(follow_symlinks=False)
-                    if entry.is_dir(follow_symlinks=False):
-                        open_ends.append(entry.path)
-                    elif status.st_nlink > 1:
-                        if (status.st_dev, status.st_ino) in seen:
-                            continue
-                        seen.add((status.st_dev, status.st_ino))
-                    total += status.st_blocks * 512
+        try:
+            with os.scandir(open_ends.pop()) as entries:
+                for entry in entries:
+                    with contextlib.suppress(FileNotFoundError, PermissionError):
+                        status = entry.stat(follow_symlinks=False)
+                        if entry.is_dir(follow_symlinks=False):
+                            open_ends.append(entry.path)
+                        elif status.st_nlink > 1:
+                            if (status.st_dev, status.st_ino) in seen:
+                                continue
+                            seen.add((status.st_dev, status.st_ino))
+                        total += status.st_blocks * 512
+        except OSError as error:
+            if error.errno == errno.ENAMETOOLONG:
+                raise FoldersTooDeep from error
     return total
 
 
@@ -46,7 +56,7 @@ class DiskUse:
         self._before = self._walk()
 
     def added(self) -> int | None:
-        """Return how many bytes were added; None when it was not worth looking."""
+        """Return how many bytes were added; None when it was not worth looking. Raises FoldersTooDeep."""
         waited = time.monotonic() - self._walked_at
         if waited < self._cost_seconds * _WALK_SHARE and self._free - self._free_now() < self._max // 4:
             return None

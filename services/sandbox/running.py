@@ -10,9 +10,9 @@ from typing import Protocol
 
 import anyio
 
-from quantum_suite.core.errors import Unavailable
+from quantum_suite.core.errors import ConfigurationError, Unavailable
 from quantum_suite.services.process_group import ProcessGroup
-from quantum_suite.services.sandbox.disk_use import DiskUse
+from quantum_suite.services.sandbox.disk_use import DiskUse, FoldersTooDeep
 from quantum_suite.services.sandbox.following import Listener, OnLine, follow
 from quantum_suite.services.sandbox.interface import Limits
 from quantum_suite.services.sandbox.output import FLOOD_FACTOR, HeadAndTail
@@ -84,7 +84,12 @@ async def _run_below(ceiling: ProcessCeiling, launch: Launch, keeper: Keeper, on
         if listener is not None:
             listener.feed(data)
 
-    disk = await anyio.to_thread.run_sync(DiskUse, launch.watched, limits.file_bytes)
+    try:
+        disk = await anyio.to_thread.run_sync(DiskUse, launch.watched, limits.file_bytes)
+    except FoldersTooDeep as error:
+        raise ConfigurationError(
+            "A writable folder has folders nested more deeply than can be looked into.", "Remove them."
+        ) from error
     started = time.monotonic()
     process = await ProcessGroup.start(
         ceiling.wrapped(launch.command),

@@ -78,7 +78,9 @@ class Supervision:
                 os.kill(process.pid, signal.SIGTERM)
             with anyio.move_on_after(_END_SECONDS):
                 await process.exited.wait()
-        if process_tree.AVAILABLE:
+        # One that ended by itself has left nobody. One that a signal ended may have been killed before its time.
+        returncode = process.popen.returncode
+        if process_tree.AVAILABLE and (returncode is None or returncode < 0):
             await anyio.to_thread.run_sync(self._end_strays, process.pid, watch.seen)
 
     def _end_strays(self, supervisor_pid: int, seen: dict[int, ProcessState]) -> None:

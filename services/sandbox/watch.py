@@ -9,7 +9,7 @@ from pathlib import Path
 import anyio
 
 from quantum_suite.services.sandbox import process_tree
-from quantum_suite.services.sandbox.disk_use import DiskUse
+from quantum_suite.services.sandbox.disk_use import DiskUse, FoldersTooDeep
 from quantum_suite.services.sandbox.interface import EndedBy, Limits
 from quantum_suite.services.sandbox.process_tree import ProcessState
 
@@ -68,7 +68,10 @@ class Watch:
             await anyio.sleep(max(_SHORTEST_PAUSE, _LOOK_SHARE * (time.monotonic() - started)))
 
     def _look(self) -> Ending | None:
-        added = self._disk.added()
+        try:
+            added = self._disk.added()
+        except FoldersTooDeep:
+            return Ending("disk", "it nested folders more deeply than can be looked into")
         if added is not None and added > self._limits.file_bytes:
             return Ending("disk", f"it added {size_in_words(added)} to its folders, and may add {self._may_write}")
         if not process_tree.AVAILABLE:

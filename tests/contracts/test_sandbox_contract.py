@@ -204,6 +204,20 @@ time.sleep(60)
     assert "and may" in run.explanation
 
 
+async def test_folders_nested_without_end_hide_nothing_and_are_removed(sandbox: Sandbox, tmp_path: Path) -> None:
+    program = """
+import os, tempfile, time
+os.chdir(tempfile.gettempdir())
+for _ in range(2500):
+    os.mkdir('d' * 50)
+    os.chdir('d' * 50)
+time.sleep(60)
+"""
+    run = await sandbox.run(python(program, cwd=tmp_path))
+    assert run.ended_by == "disk", run
+    assert "nested folders more deeply" in run.explanation
+
+
 async def test_what_was_there_before_does_not_count(sandbox: Sandbox, tmp_path: Path) -> None:
     (tmp_path / "before").write_bytes(os.urandom(20 * MEBIBYTE))
     run = await sandbox.run(python("import time; open('small', 'w').write('x'); time.sleep(0.3)", cwd=tmp_path))
