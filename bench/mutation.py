@@ -277,7 +277,7 @@ def main() -> None:
                     share = max(1, options.mutants // len(roots))
                     measure_agreement(row, copy, options.python, share, options.seed, folder)
                 shutil.rmtree(copy, ignore_errors=True)
-            print(f"{row.name}: done", file=sys.stderr, flush=True)
+            print(row, file=sys.stderr, flush=True)
     figures = show(rows)
     if options.json:
         print(json.dumps({"figures": figures}))

@@ -115,30 +115,33 @@ class Verifier:
 
     async def _each(self, idents: Sequence[str], one: Any, deadline: float) -> str | None:
         """Call `one` with a copy for each mutant, as many at once as there are workers; returns why not all."""
+        if not idents:
+            return None
         waiting = list(reversed(idents))
-        reasons: list[str] = []
-
-        async def work(number: int) -> None:
-            copy = self._folder / f"fresh-{number}"
+        late: list[str] = []
+        copies = [
+            self._folder / f"fresh-{number}" for number in range(min(self._request.workers, len(idents)) or 1)
+        ]
+        for copy in copies:
             await anyio.to_thread.run_sync(_copy, self._request.root, copy)
-            if number == 0 or not reasons:
-                plain = await self._run(copy, self._request.tests)
-                if plain.verdict != _SURVIVED:
-                    reasons.append(
-                        "Fresh processes could not confirm anything: the unmutated tests fail there"
-                        f" ({plain.test or plain.verdict})."
-                    )
-                    return
+        plain = await self._run(copies[0], self._request.tests)
+        if plain.verdict != _SURVIVED:
+            return (
+                "Fresh processes could not confirm anything: the unmutated tests fail there"
+                f" ({plain.test or plain.verdict})."
+            )
+
+        async def work(copy: Path) -> None:
             while waiting:
                 if time.monotonic() > deadline:
-                    reasons.append(f"The time given was over before {len(waiting)} verdicts were confirmed.")
+                    late.append(f"The time given was over before {len(waiting)} verdicts were confirmed.")
                     return
                 await one(copy, waiting.pop())
 
         async with anyio.create_task_group() as group:
-            for number in range(max(1, min(self._request.workers, len(idents)))):
-                group.start_soon(work, number)
-        return reasons[0] if reasons else None
+            for copy in copies:
+                group.start_soon(work, copy)
+        return late[0] if late else None
 
     async def _confirm_one(
         self,

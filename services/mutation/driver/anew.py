@@ -154,6 +154,8 @@ def _run(session: Any, watcher: Watcher) -> dict[str, Any]:
 def _fields(ending: Ending) -> dict[str, Any]:
     """Return the fields of a result."""
     job, answer = ending.subject, ending.answer
+    if answer is not None and "error" in answer:
+        answer = {"failed": "import", "ran": 0, "because": answer["error"]}
     fields: dict[str, Any] = {"id": job["id"], "anew": job["why"]}
     if answer is not None:
         fields |= {"killed_by": answer["failed"], "tests_run": answer["ran"]}

@@ -94,8 +94,7 @@ class Children:
             try:
                 os.close(reading)
                 self._become(folder)
-                answer = json.dumps(work(note)).encode()
-                _write_all(writing, answer + b"\n")
+                _write_all(writing, json.dumps(_answer(work, note)).encode() + b"\n")
             finally:
                 os._exit(0)
         os.close(writing)
@@ -172,6 +171,14 @@ class Children:
         """Kill whoever runs."""
         for child in list(self.running):
             self._ended(child, "died")
+
+
+def _answer(work: Callable[[Note], Any], note: Note) -> Any:
+    """Return what `work` returns. Failing tests are answers: what it raises is a fault of ours, or of pytest."""
+    try:
+        return work(note)
+    except BaseException as error:  # told apart from a child that a mutant ended
+        return {"error": f"{type(error).__name__}: {error}"}
 
 
 def _drain(child: Child) -> None:

@@ -116,6 +116,9 @@ class Server:
             return first_run(self.runner, self.board.reached, note, left)
 
         ending = self._alone("first run", work)
+        if isinstance(ending.answer, dict):
+            self.wire.say("refused", reason=f"The tests could not be run: {ending.answer['error']}.", tests=[])
+            return None
         if ending.answer is None:
             at = self.runner.items[ending.step].nodeid if ending.step >= 0 else "the start"
             why = (
@@ -153,7 +156,7 @@ class Server:
 
     def _passes_alone(self, index: int, times: int = 2) -> bool:
         endings = [self._alone("again", lambda note: self._run(note, [index], 30.0)) for _ in range(times)]
-        return all(ending.answer is not None and ending.answer["failed"] is None for ending in endings)
+        return all(_passed(ending) for ending in endings)
 
     def _alone(self, subject: str, work: Any) -> Ending:
         self.children.start(subject, work, max(1.0, self.plan.deadline - time.monotonic()))
@@ -302,7 +305,7 @@ class Server:
             job.alone = job.tries == _TRIES
             pending.append(job)
             return
-        if ending.answer is not None and ending.answer.get("cannot"):
+        if ending.answer is not None and ("cannot" in ending.answer or "error" in ending.answer):
             anew.append(self._anew(job.site, "cannot be switched", self.reaching.get(job.site.statement or -1)))
             return
         self._verdict(job, ending)
@@ -355,7 +358,11 @@ class Server:
         )
         while True:
             for ending in self.children.wait():
-                return ending.answer is not None and ending.answer["failed"] is None
+                return _passed(ending)
+
+
+def _passed(ending: Ending) -> bool:
+    return ending.answer is not None and ending.answer.get("failed", "error") is None
 
 
 def _foreign_modules(root: str) -> list[str]:

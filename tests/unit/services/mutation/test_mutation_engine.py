@@ -11,14 +11,14 @@ import anyio
 import psutil
 import pytest
 
-from quantum_suite.core.errors import CallerError, EngineError
+from quantum_suite.core.errors import CallerError
 from quantum_suite.services.mutation.engine import FOLDER_PREFIX, PythonMutationEngine
 from quantum_suite.services.mutation.interface import MutantResult, MutantVerdict, MutationReport, MutationRequest
 from quantum_suite.services.sandbox.interface import Limits
 from quantum_suite.services.sandbox.opening import best_sandbox
 
 pytestmark = pytest.mark.anyio
-LIMITS = Limits(seconds=100.0)
+LIMITS = Limits(seconds=600.0)
 
 
 def project(tmp_path: Path, files: Mapping[str, str]) -> Path:
@@ -85,7 +85,7 @@ async def test_every_kind_of_verdict_is_given_where_it_belongs(tmp_path: Path) -
     async def progress(done: int, total: int, message: str) -> None:
         told.append((done, total))
 
-    request = MutationRequest(root, limits=LIMITS, python=Path(sys.executable), verify_killed=2)
+    request = MutationRequest(root, limits=LIMITS, python=Path(sys.executable), verify_killed=1)
     report = await (await engine(tmp_path)).run(request, progress)
     assert of(report, "count > 10", "(count <= 10)").verdict is MutantVerdict.KILLED
     assert of(report, "count > 10", "(count <= 10)").killed_by == "test_prices.py::test_price"
@@ -102,7 +102,7 @@ async def test_every_kind_of_verdict_is_given_where_it_belongs(tmp_path: Path) -
     noticed = counted[MutantVerdict.KILLED] + counted[MutantVerdict.TIMEOUT]
     missed = counted[MutantVerdict.SURVIVED] + counted[MutantVerdict.NO_COVERAGE]
     assert report.score == noticed / (noticed + missed)
-    assert sum(r.verified for r in report.results if r.verdict is MutantVerdict.KILLED) == 2
+    assert sum(r.verified for r in report.results if r.verdict is MutantVerdict.KILLED) == 1
     assert told
     assert (root / "prices.py").read_text() == KINDS["prices.py"]
 
@@ -199,7 +199,7 @@ async def test_mutants_that_do_harm_are_contained_and_count_as_killed(tmp_path: 
     root = project(tmp_path, HOSTILE)
     request = MutationRequest(
         root,
-        limits=Limits(seconds=100.0, processes=32),
+        limits=Limits(seconds=600.0, processes=32),
         verify_survivors=0,
         verify_killed=0,
         changed_lines={"harm.py": frozenset({10, 16, 22, 29, 36})},
@@ -312,11 +312,8 @@ async def test_a_run_whose_process_is_killed_says_so(tmp_path: Path) -> None:
                 killed.append(process.pid)
                 process.send_signal(signal.SIGKILL)
 
-    try:
-        report = await run.run(MutationRequest(root, limits=LIMITS, verify_survivors=0), progress)
-    except EngineError as error:
-        assert "ended before it was done" in str(error)
-    else:
-        assert report.stopped_early is not None
-        assert "ended early" in report.stopped_early
+    report = await run.run(MutationRequest(root, limits=LIMITS, verify_survivors=0, verify_killed=0), progress)
     assert killed
+    assert report.stopped_early is not None
+    assert "ended early" in report.stopped_early
+    assert len(report.results) < report.generated
