@@ -33,7 +33,7 @@ from quantum_suite.services.knowledge.interface import IndexStatus, NotIndexed
 
 FEW = 64
 """Files that changed are read before a search when they are at most so many."""
-_REFRESH_SECONDS = 2.0
+_REFRESH_SECONDS = 8.0
 """How long a search waits for them."""
 _MANY = 1_000
 _SHOWN = 100
