@@ -16,7 +16,13 @@ from quantum_suite.core.verdicts import GateReport
 from quantum_suite.services.held_folder import held_folder
 from quantum_suite.services.sandbox.interface import SandboxRun
 from quantum_suite.services.validators.interface import ChangedTree
-from quantum_suite.services.validators.reporting import Found, not_assessed, report, split_introduced
+from quantum_suite.services.validators.reporting import (
+    Found,
+    not_assessed,
+    report,
+    shown_path,
+    split_introduced,
+)
 from quantum_suite.services.validators.ruff import read_toml
 from quantum_suite.services.validators.sandboxed import Bench, CheckFailed, failure_of, is_python
 
@@ -73,11 +79,15 @@ class MypyChecker:
         Without a configuration of the project's, what is found is advice: it never asked for types.
         """
         settings = await anyio.to_thread.run_sync(mypy_settings, tree.root)
-        changed = [one.path for one in tree.change.files if is_python(one.path) and one.after is not None]
+        files = [one for one in tree.change.files if is_python(one.path) and one.after is not None]
+        # A name that is no UTF-8 is no module's.
+        changed = [one.path for one in files if shown_path(one.path) == one.path]
         targets: Sequence[str] = ()
         if not settings.names_files:
             importers = await anyio.to_thread.run_sync(find_importers, tree.root, changed)
             targets = [*changed, *importers]
+            if not targets:
+                return report("types", (), passed="No changed file has a name that mypy takes.")
         command, version = await self._mypy(tree)
         if command is None:
             return not_assessed("types", "mypy is not installed.", install_command=INSTALL)

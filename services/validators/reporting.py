@@ -1,5 +1,6 @@
 """Turns what an engine found in two states of a tree into one gate's report."""
 
+import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -35,13 +36,20 @@ class Found:
         return self.path, self.code, _NUMBERS.sub("#", self.message)
 
 
+def shown_path(path: str) -> str:
+    r"""Return a path as text that can be written anywhere: bytes that are no UTF-8 appear as \xNN."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
 def location(path: str, line: int | None, column: int | None = None, end: int | None = None) -> Location:
     """Return a place in one line; `end` is the column just after."""
     if line is None or line < 1:
-        return Location(path=path)
+        return Location(path=shown_path(path))
     start = column if column is not None and column >= 1 else None
     last = end if start is not None and end is not None and end >= start else None
-    return Location(path=path, region=Region(start_line=line, end_line=line, start_column=start, end_column=last))
+    return Location(
+        path=shown_path(path), region=Region(start_line=line, end_line=line, start_column=start, end_column=last)
+    )
 
 
 def split_introduced(after: Iterable[Found], before: Iterable[Found]) -> list[Problem]:

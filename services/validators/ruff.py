@@ -13,7 +13,13 @@ from quantum_suite.core.verdicts import GateReport, Isolation
 from quantum_suite.services.code_scanning.locate_program import Program, locate_program
 from quantum_suite.services.patches.interface import FileChange
 from quantum_suite.services.validators.interface import ChangedTree
-from quantum_suite.services.validators.reporting import Found, not_assessed, report, split_introduced
+from quantum_suite.services.validators.reporting import (
+    Found,
+    not_assessed,
+    report,
+    shown_path,
+    split_introduced,
+)
 from quantum_suite.services.validators.sandboxed import (
     MOST_FILE_BYTES,
     Bench,
@@ -90,7 +96,7 @@ class LintValidator:
     ) -> tuple[list[dict[str, Any]], Isolation]:
         arguments = ["check", "--no-cache", "--no-fix", "--exit-zero", "--quiet", "--output-format=json"]
         # The name decides which configuration holds, and which files are excluded.
-        command = [str(ruff.path), *arguments, "--force-exclude", "--stdin-filename", path, "-"]
+        command = [str(ruff.path), *arguments, "--force-exclude", "--stdin-filename", shown_path(path), "-"]
         run = await self._bench.run(command, tree.root, tree=tree, stdin=content, seconds=_SECONDS)
         if run.ended_by != "itself" or run.returncode != 0:
             raise CheckFailed(f"ruff gave no answer. {failure_of(run)}")
@@ -146,7 +152,11 @@ class FormatValidator:
     ) -> tuple[int | None, Isolation]:
         command = [str(ruff.path), "format", "--diff", "--no-cache", "--quiet", "--force-exclude"]
         run = await self._bench.run(
-            [*command, "--stdin-filename", path, "-"], tree.root, tree=tree, stdin=content, seconds=_SECONDS
+            [*command, "--stdin-filename", shown_path(path), "-"],
+            tree.root,
+            tree=tree,
+            stdin=content,
+            seconds=_SECONDS,
         )
         if run.ended_by != "itself":
             raise CheckFailed(f"ruff gave no answer. {failure_of(run)}")

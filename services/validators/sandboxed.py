@@ -15,6 +15,7 @@ from quantum_suite.services.process import ProcessError
 from quantum_suite.services.sandbox.interface import MEBIBYTE, Limits, Sandbox, SandboxCommand, SandboxRun
 from quantum_suite.services.testing.interpreters import readable_for
 from quantum_suite.services.validators.interface import ChangedTree
+from quantum_suite.services.validators.reporting import shown_path
 
 LIMITS = Limits(seconds=60.0, memory_bytes=1536 * MEBIBYTE, processes=64, output_bytes=16 * MEBIBYTE)
 """What one engine may use for one look at a change."""
@@ -104,7 +105,7 @@ def encoded(content: bytes | None) -> str | None:
 def changed_python(tree: ChangedTree) -> list[dict[str, Any]]:
     """Return the changed Python files as the workers take them, those too large to be looked at left out."""
     return [
-        {"path": one.path, "after": encoded(one.after), "before": encoded(one.before)}
+        {"path": shown_path(one.path), "after": encoded(one.after), "before": encoded(one.before)}
         for one in tree.change.files
         if is_python(one.path)
         and len(one.after or b"") <= MOST_FILE_BYTES

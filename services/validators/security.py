@@ -22,7 +22,13 @@ from quantum_suite.services.code_scanning.interface import (
 from quantum_suite.services.held_folder import held_folder
 from quantum_suite.services.sandbox.interface import MEBIBYTE
 from quantum_suite.services.validators.interface import ChangedTree
-from quantum_suite.services.validators.reporting import Found, not_assessed, report, split_introduced
+from quantum_suite.services.validators.reporting import (
+    Found,
+    not_assessed,
+    report,
+    shown_path,
+    split_introduced,
+)
 from quantum_suite.services.validators.sandboxed import MOST_FILE_BYTES, is_python
 
 GATE = "security"
@@ -75,7 +81,9 @@ class SecurityValidator:
                         left.append(f"{engine.name}: {error}")
                         continue
                     into += _found(found, files)
-                    left += [f"{one.path}: {one.reason}" for one in found.unassessed if state == "after"]
+                    left += [
+                        f"{shown_path(one.path)}: {one.reason}" for one in found.unassessed if state == "after"
+                    ]
         names = ", ".join(f"{engine.name} {status.version or ''}".strip() for engine, status in statuses)
         return report(
             GATE,

@@ -13,7 +13,14 @@ from quantum_suite.services.knowledge.parsing.languages import SPECS, refined
 from quantum_suite.services.knowledge.parsing.languages import language_of as indexed_language
 from quantum_suite.services.sandbox.interface import SandboxRun
 from quantum_suite.services.validators.interface import ChangedTree
-from quantum_suite.services.validators.reporting import Found, not_assessed, problem, report, split_introduced
+from quantum_suite.services.validators.reporting import (
+    Found,
+    not_assessed,
+    problem,
+    report,
+    shown_path,
+    split_introduced,
+)
 from quantum_suite.services.validators.sandboxed import (
     MOST_FILE_BYTES,
     Bench,
@@ -137,7 +144,7 @@ def _request(index: int, one: _Asked) -> dict[str, Any]:
     grammar = [spec.module, spec.function] if spec is not None else None
     return {
         "id": index,
-        "path": one.path,
+        "path": shown_path(one.path),
         "language": one.language,
         "grammar": grammar,
         "content": encoded(one.content),

@@ -12,6 +12,7 @@ from quantum_suite.services.testing.report_store import ReportStore
 from quantum_suite.services.validators.interface import Validator
 from quantum_suite.services.validators.judge import Judgement
 from quantum_suite.services.validators.mutation_gate import MutationValidator
+from quantum_suite.services.validators.reporting import shown_path
 from quantum_suite.tools.qagent.change_answers import (
     SHOWN_PROBLEMS,
     ChangeAnswer,
@@ -67,7 +68,7 @@ class ChangeDesk:
             "summary": summary[:500],
             "reason": verdict.reason,
             "tree_hash": judgement.tree_hash,
-            "files": list(judgement.change.paths) if judgement.change is not None else [],
+            "files": list(map(shown_path, judgement.change.paths)) if judgement.change is not None else [],
         }
         reports = {"verdict": verdict.model_dump_json(indent=2).encode(), "diff": judgement.diff.encode()}
         record = await self.records.save(principal, VERDICT, root, told, reports)
@@ -106,7 +107,7 @@ def _answer(record: str, judgement: Judgement, author: Author, model: str | None
         more_problems=max(0, len(problems) - SHOWN_PROBLEMS) + omitted,
         not_assessed=verdict.not_assessed,
         isolation=isolation_of(verdict.gates),
-        files=change.paths if change is not None else (),
+        files=tuple(map(shown_path, change.paths)) if change is not None else (),
         report=report_uri(record),
         diff=judgement.diff if author == "model" else None,
     )

@@ -130,12 +130,20 @@ class Planner:
             chunk = hit.chunk
             if chunk.kind in ("function", "method", "class") and not is_test_file(chunk.path):
                 uses = None
-                if self.knowledge is not None and len(found) < _SYMBOLS_LOOKED_AT:
-                    references = await self.knowledge.find_references(root, chunk.qualified_name)
-                    uses = sum(reference.certain for reference in references)
+                if len(found) < _SYMBOLS_LOOKED_AT:
+                    uses = await self._uses(root, chunk.qualified_name)
                 place = f"{chunk.path}:{chunk.start_line}"
                 found.setdefault(place, TouchedSymbol(name=chunk.qualified_name, place=place, uses=uses))
         return tuple(found.values())
+
+    async def _uses(self, root: Path, name: str) -> int | None:
+        """Return how often a name is certainly used, or None where the index does not say."""
+        if self.knowledge is None:
+            return None
+        try:
+            return sum(reference.certain for reference in await self.knowledge.find_references(root, name))
+        except SuiteError:
+            return None
 
     async def _tests(self, root: Path, used: Sequence[Hit], hits: Sequence[Hit]) -> tuple[str, ...]:
         found: dict[str, None] = {}
