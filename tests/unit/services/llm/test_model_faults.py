@@ -246,7 +246,7 @@ async def test_a_server_that_is_paused_in_the_middle_counts_as_silent(
     try:
         async with gateway(
             tmp_path,
-            {"first": provider(paused.url, silence_seconds=1), "second": provider(model_server.url)},
+            {"first": provider(paused.url, silence_seconds=4), "second": provider(model_server.url)},
             routes=both("first", "second"),
         ) as models:
             os.kill(paused.process.pid, signal.SIGSTOP)
