@@ -1,30 +1,58 @@
-"""How what was found by words, by meaning and by name becomes one order."""
+"""How what was found by words, by meaning and by name becomes one order.
+
+Scores are absolute, so that they compare between questions: a cosine is, and the BM25 of a chunk, which grows with
+the words it shares and how rare they are, is bent into 0 to 1. Ranks, and scores relative to the best of a list,
+say nothing about whether the best is good.
+"""
 
 from collections.abc import Sequence
 from typing import Literal
 
 FoundBy = Literal["meaning", "words", "symbol"]
 
-_WORDS_SHARE = 0.3
+_HALF_BM25 = 10.0
+"""The BM25 score that counts as half: two or three rare words shared, in an index of some thousand chunks."""
+_WORDS_WEIGHT = 0.3
+"""Of words, where meaning weighs 1."""
 _SYMBOL_SCORE = 0.9
+_SYMBOL_STEP = 0.02
 
 
 def fuse(
     words: Sequence[tuple[str, float]], meaning: Sequence[tuple[str, float]], symbols: Sequence[str], limit: int
 ) -> list[tuple[str, float, tuple[FoundBy, ...]]]:
-    """Return (chunk, score from 0 to 1, how it was found), best first."""
-    scores: dict[str, float] = {}
-    found_by: dict[str, list[FoundBy]] = {}
-    most = max((score for _, score in words), default=0.0) or 1.0
-    share = _WORDS_SHARE if meaning else 1.0
-    for key, similarity in meaning:
-        scores[key] = scores.get(key, 0.0) + (1.0 - _WORDS_SHARE) * max(0.0, similarity)
-        found_by.setdefault(key, []).append("meaning")
-    for key, score in words:
-        scores[key] = scores.get(key, 0.0) + share * max(0.0, score) / most
-        found_by.setdefault(key, []).append("words")
+    """Return (chunk, score from 0 to 1, how it was found), best first; equal scores by chunk.
+
+    `words` are BM25 scores, `meaning` cosine similarities, `symbols` chunks that define a name in the question,
+    each best first. A chunk that `meaning` does not name is taken to be as near as the last one it does.
+    Definitions of a name that was spelt out come before what only resembles it.
+    """
+    evidence = {key: _bent(score) for key, score in words}
+    if meaning:
+        similar = {key: _within_unit(similarity) for key, similarity in meaning}
+        least = min(similar.values())
+        scores = {
+            key: (similar.get(key, least) + _WORDS_WEIGHT * evidence.get(key, 0.0)) / (1 + _WORDS_WEIGHT)
+            for key in similar.keys() | evidence.keys()
+        }
+    else:
+        similar, scores = {}, dict(evidence)
     for place, key in enumerate(symbols):
-        scores[key] = max(scores.get(key, 0.0), _SYMBOL_SCORE / (1 + 0.02 * place))
-        found_by.setdefault(key, []).append("symbol")
-    ranked = sorted(scores.items(), key=lambda item: (-item[1], item[0]))
-    return [(key, min(1.0, score), tuple(found_by[key])) for key, score in ranked[:limit]]
+        scores[key] = max(scores.get(key, 0.0), _SYMBOL_SCORE / (1 + _SYMBOL_STEP * place))
+    ways: tuple[tuple[FoundBy, frozenset[str]], ...] = (
+        ("meaning", frozenset(similar)),
+        ("words", frozenset(evidence)),
+        ("symbol", frozenset(symbols)),
+    )
+    ranked = sorted(scores.items(), key=lambda item: (-item[1], item[0]))[: max(limit, 0)]
+    return [(key, score, tuple(way for way, found in ways if key in found)) for key, score in ranked]
+
+
+def _bent(bm25: float) -> float:
+    """Return a BM25 score as a number from 0 to 1 that grows with it."""
+    score = max(0.0, bm25)
+    return score / (score + _HALF_BM25)
+
+
+def _within_unit(similarity: float) -> float:
+    return min(1.0, max(0.0, similarity))
