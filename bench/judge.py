@@ -41,7 +41,7 @@ from quantum_suite.services.code_scanning.trivy import TrivyEngine
 from quantum_suite.services.sandbox.opening import best_sandbox
 from quantum_suite.services.scratch.files import FileScratchSpace
 from quantum_suite.services.testing.interface import ReachMap, TestRequest
-from quantum_suite.services.testing.reach_map import MemoryReachMap
+from quantum_suite.services.testing.reach_map import MemoryReachMap, SqliteReachMap
 from quantum_suite.services.testing.runners import all_runners, choose_runner
 from quantum_suite.services.validators.gates import code_gates
 from quantum_suite.services.validators.judge import Judge
@@ -171,28 +171,31 @@ def changed_source(source: str, change: dict[str, str]) -> str:
     return "".join(lines[:start]) + text.replace(change["search"], change["replace"]) + "".join(lines[end:])
 
 
-async def reach_of(root: Path, work: Path) -> MemoryReachMap:
+async def reach_of(root: Path, work: Path, kept: Path | None) -> MemoryReachMap:
     """Run the library's tests once with coverage, and return which test reaches what."""
-    reach = MemoryReachMap()
+    reach = SqliteReachMap(kept) if kept is not None else MemoryReachMap()
+    if await reach.known_tests(root):
+        return reach
     sandbox = (await best_sandbox(folder=work)).sandbox
     async with FileScratchSpace(work / "copies").copy(root) as scratch:
         chosen = choose_runner(all_runners(sandbox, work / "runs"), scratch.root)
-        run = await chosen.runner.run(TestRequest(scratch.root, coverage=True, contexts=True, case_seconds=120.0))
+        request = TestRequest(scratch.root, coverage=True, contexts=True, processes=4, case_seconds=120.0)
+        run = await chosen.runner.run(request)
         await reach.update(root, run, scratch.root)
-        print(f"{LIBRARY}: {len(run.cases)} tests by {chosen.runner.name} in {run.seconds:.0f} s, {run.ended}")
+        told = f"{LIBRARY}: {len(run.cases)} tests by {chosen.runner.name} in {run.seconds:.0f} s, {run.ended}"
+        print(told, flush=True)
     return reach
 
 
-async def subtle(data: Path, tally: Tally, most: int, jobs: int) -> None:
+async def subtle(data: Path, tally: Tally, most: int, jobs: int, kept: Path | None) -> None:
     """Submit the subtly wrong changes."""
     limiter = anyio.CapacityLimiter(jobs)
     changes = tomllib.loads(SUBTLE.read_text(encoding="utf-8"))["change"]
     with folder() as work:
-        root = work / "library"
-        shutil.copytree(data / LIBRARY, root)
+        root = (data / LIBRARY).resolve()
         path = "more_itertools/more.py"
         source = (root / path).read_text()
-        reach = await reach_of(root, work)
+        reach = await reach_of(root, work, kept)
         judge = await a_judge(work, reach)
 
         async def submit(change: dict[str, str]) -> None:
@@ -261,7 +264,7 @@ async def measure(options: argparse.Namespace) -> Tally:
     if options.only in (None, "quixbugs"):
         await quixbugs(options.data / "QuixBugs", tally, options.programs, options.jobs)
     if options.only in (None, "subtle"):
-        await subtle(options.data, tally, options.most, options.jobs)
+        await subtle(options.data, tally, options.most, options.jobs, options.map)
     return tally
 
 
@@ -273,6 +276,7 @@ def main() -> None:
     parser.add_argument("--programs", nargs="*", default=[], help="programs of QuixBugs; all when left out")
     parser.add_argument("--most", type=int, default=1000, help="most subtle changes")
     parser.add_argument("--jobs", type=int, default=2, help="changes judged at once")
+    parser.add_argument("--map", type=Path, help="folder that keeps which test reaches what, for further runs")
     parser.add_argument("--smoke", action="store_true", help="a run of seconds, without data")
     parser.add_argument("--json", action="store_true", help="end with one line of figures")
     options = parser.parse_args()

@@ -12,6 +12,7 @@ from quantum_suite.core.errors import CallerError
 from quantum_suite.core.principals import LOCAL
 from quantum_suite.services.capacity.memory import MemoryCapacity
 from quantum_suite.services.llm.interface import Finished, ModelAnswer, ModelEvent, ModelRequest, Usage
+from quantum_suite.services.mutation.engine import PythonMutationEngine
 from quantum_suite.services.prompts.shipped import ShippedPrompts
 from quantum_suite.services.sandbox.opening import best_sandbox
 from quantum_suite.services.scratch.files import FileScratchSpace
@@ -92,7 +93,8 @@ async def a_workshop(folder: Path) -> Workshop:
     folder.mkdir(parents=True)
     choice = await best_sandbox(folder=folder)
     judge = Judge(FileScratchSpace(folder / "copies"), [SyntaxValidator(Bench(choice.sandbox))])
-    tools = Tools(choice, judge, all_runners(choice.sandbox, folder / "runs"))
+    runners = all_runners(choice.sandbox, folder / "runs")
+    tools = Tools(choice, judge, runners, PythonMutationEngine(choice.sandbox, folder))
     return Workshop(folder, MemoryCapacity(1), (), limits=TestLimits(120.0, 20.0), _tools=tools)
 
 
