@@ -42,7 +42,7 @@ from quantum_suite.services.testing.reach_map import MemoryReachMap
 
 CHANGES = ("forward", "old_tests", "regression")
 LONGEST_SECONDS = 1.0
-"""Tests that take longer in a repository's first run are left out of it, chosen or not: they measure nothing here."""
+"""Tests that take longer in a repository's first run are left out of all of it, chosen or not."""
 BAD = ("failed", "error", "not_run", "xpassed")
 Files = dict[str, bytes]
 
