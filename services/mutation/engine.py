@@ -180,7 +180,8 @@ class PythonMutationEngine:
             "seed": request.seed,
             "workers": max(1, request.workers),
             "memory_bytes": request.limits.memory_bytes,
-            "processes": max(8, request.limits.processes // 2),
+            # A child that breeds is to be seen here, long before the sandbox ends everything for it.
+            "processes": max(8, request.limits.processes // 4),
             "seconds": seconds,
             "arguments": [],
         }

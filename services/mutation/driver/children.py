@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 _NOTE = struct.Struct("dq")
-_LOOK_SECONDS = 0.25
+_LOOK_SECONDS = 0.1
 _TICK_SECONDS = 0.02
 _EXHAUSTED = frozenset({signal.SIGPROF, signal.SIGXCPU})
 

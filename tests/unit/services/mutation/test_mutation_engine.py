@@ -163,10 +163,10 @@ def kills(n):
 
 
 def breeds(n):
-    while n > 0:
+    while n > 5:
         if os.fork() == 0:
             time.sleep(60)
-        n += 1
+        n -= 1
     return n
 """,
     "test_harm.py": """\
@@ -190,7 +190,7 @@ def test_kills():
 
 
 def test_breeds():
-    assert harm.breeds(-1) == -1
+    assert harm.breeds(1) == 1
 """,
 }
 
@@ -199,7 +199,7 @@ async def test_mutants_that_do_harm_are_contained_and_count_as_killed(tmp_path: 
     root = project(tmp_path, HOSTILE)
     request = MutationRequest(
         root,
-        limits=Limits(seconds=600.0, processes=32),
+        limits=LIMITS,
         verify_survivors=0,
         verify_killed=0,
         changed_lines={"harm.py": frozenset({10, 16, 22, 29, 36})},
@@ -209,7 +209,7 @@ async def test_mutants_that_do_harm_are_contained_and_count_as_killed(tmp_path: 
         ("n > 90", "(n <= 90)"),
         ("n > 91", "(n <= 91)"),
         ("n > 93", "(n <= 93)"),
-        ("n > 0", "(n <= 0)"),
+        ("n > 5", "(n <= 5)"),
     ):
         assert of(report, original, replacement).verdict is MutantVerdict.KILLED
     assert (root / "harm.py").read_text() == HOSTILE["harm.py"]
