@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -223,6 +223,34 @@ async def test_a_second_process_is_told_who_owns_an_embedded_chroma_and_hurts_no
         await eventually_whole(third, 1)
 
 
+async def test_of_four_processes_that_write_one_chroma_at_once_one_does_and_the_store_stays_whole(
+    tmp_path: Path,
+) -> None:
+    place = Place("chroma", str(tmp_path / "chroma"))
+    with ExitStack() as stack:
+        processes = [stack.enter_context(writer(place)) for _ in range(4)]
+        acknowledged: dict[int, int] = {}
+        refused: list[str] = []
+
+        async def follow(process: "subprocess.Popen[bytes]") -> None:
+            assert process.stdout is not None
+            while max(acknowledged.values(), default=-1) < 10 or len(refused) < 3:
+                line = await anyio.to_thread.run_sync(process.stdout.readline)
+                if not line:
+                    assert process.stderr is not None
+                    refused.append((await anyio.to_thread.run_sync(process.stderr.read)).decode())
+                    return
+                acknowledged[process.pid] = int(line)
+
+        with anyio.fail_after(3 * BOUND_SECONDS):
+            async with anyio.create_task_group() as tasks:
+                for process in processes:
+                    tasks.start_soon(follow, process)
+        (last,) = acknowledged.values()
+    assert all("in use by process" in text for text in refused)
+    await check_whole(place, last)
+
+
 def cosine(first: list[float], second: list[float]) -> float:
     size = sum(a * a for a in first) ** 0.5 * sum(b * b for b in second) ** 0.5
     return sum(a * b for a, b in zip(first, second, strict=True)) / size
@@ -232,7 +260,7 @@ def cosine(first: list[float], second: list[float]) -> float:
 def writer(place: Place) -> Iterator["subprocess.Popen[bytes]"]:
     command = [sys.executable, vector_writer.__file__, place.kind, place.where]
     environment = {**os.environ, "PYTHONPATH": str(Path(vector_writer.__file__).parent.parent)}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment) as process:
         try:
             yield process
         finally:
