@@ -167,7 +167,8 @@ class TreeCopier:
         try:
             os.fchmod(copy, mode)
             cloned = _clone(source, copy)
-            while piece := os.read(source, _PIECE_BYTES):
+            # Not further than it was long: somebody who goes on writing is not run after.
+            while size <= status.st_size and (piece := os.read(source, _PIECE_BYTES)):
                 digest.update(piece)
                 size += len(piece)
                 self._check_size(self.copied.size + size)

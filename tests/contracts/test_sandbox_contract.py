@@ -17,6 +17,7 @@ import pytest
 from quantum_suite.core.errors import ConfigurationError
 from quantum_suite.core.verdicts import Isolation
 from quantum_suite.services.process_group import ProcessNotStarted
+from quantum_suite.services.sandbox.bubblewrap import BubblewrapSandbox
 from quantum_suite.services.sandbox.interface import Limits, Sandbox, SandboxCommand, SandboxRun
 from quantum_suite.services.sandbox.opening import best_sandbox
 from quantum_suite.services.sandbox.rlimits import RlimitSandbox
@@ -602,6 +603,36 @@ async def test_where_namespaces_are_forbidden_there_are_limits_alone_and_why(
     choice = await best_sandbox(folder=place)
     assert choice.sandbox.isolation is Isolation.RLIMITS
     assert "No permissions to create new namespace" in choice.reason
+
+
+async def test_an_older_bubblewrap_is_used_and_its_gap_is_told(
+    place: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "bwrap").write_text(
+        '#!/bin/sh\nfor option in "$@"; do [ "$option" = --disable-userns ] && exit 1; done\nexit 0\n'
+    )
+    (tmp_path / "bwrap").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    choice = await best_sandbox(folder=place)
+    assert choice.sandbox.isolation is Isolation.BUBBLEWRAP
+    assert "cannot forbid user namespaces inside" in choice.reason
+
+
+async def test_elsewhere_than_on_linux_there_are_limits_alone(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "platform", "darwin")
+    choice = await best_sandbox(folder=place)
+    assert choice.sandbox.isolation is Isolation.RLIMITS
+    assert "Linux" in choice.reason
+
+
+async def test_a_sandbox_that_cannot_be_made_is_told(place: Path, tmp_path: Path) -> None:
+    (tmp_path / "bwrap").write_text("#!/bin/sh\necho 'bwrap: Creating new namespace failed' >&2\nexit 1\n")
+    (tmp_path / "bwrap").chmod(0o755)
+    sandbox = BubblewrapSandbox(str(tmp_path / "bwrap"), folder=place, may_nest=True)
+    with pytest.raises(ConfigurationError, match="Creating new namespace failed"):
+        await sandbox.run(SandboxCommand(["/bin/true"], cwd=tmp_path))
 
 
 async def test_folders_of_killed_processes_are_swept(place: Path) -> None:
