@@ -635,6 +635,34 @@ async def test_a_sandbox_that_cannot_be_made_is_told(place: Path, tmp_path: Path
         await sandbox.run(SandboxCommand(["/bin/true"], cwd=tmp_path))
 
 
+@pytest.mark.parametrize("made", ["RlimitSandbox(folder=place)", "(await best_sandbox(folder=place)).sandbox"])
+async def test_when_the_suite_is_killed_so_is_the_command_with_its_daemons(
+    place: Path, tmp_path: Path, made: str
+) -> None:
+    mark = uuid4().hex
+    daemon = DAEMON.format(mark=mark, then=600).replace("os.wait()", "os.wait(); print('up', flush=True)")
+    program = f"""
+import anyio, os, sys
+from pathlib import Path
+from quantum_suite.services.sandbox.rlimits import RlimitSandbox
+from quantum_suite.services.sandbox.opening import best_sandbox
+from quantum_suite.services.sandbox.interface import SandboxCommand
+async def line(_): os.kill(os.getpid(), 9)
+async def main():
+    place = Path({str(place)!r})
+    command = SandboxCommand([sys.executable, "-S", "-c", {daemon!r}], cwd=Path({str(tmp_path)!r}))
+    await ({made}).run(command, line)
+anyio.run(main)
+"""
+    killed = await anyio.run_process([sys.executable, "-c", program], check=False)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+    with anyio.fail_after(20):
+        while running(mark):
+            await anyio.sleep(0.05)
+    while list(place.iterdir()):
+        await best_sandbox(folder=place)
+
+
 async def test_folders_of_killed_processes_are_swept(place: Path) -> None:
     program = f"""
 import anyio, os
