@@ -215,7 +215,8 @@ class Workspace:
             return work_for(await self._list(), known, retry=False)
         seen: dict[str, Seen] = {path: file.seen for path, file in known.items()}
         changed = set(await anyio.to_thread.run_sync(differing, root, seen, list(files)))
-        return Work([files[path] for path in files if path in changed])
+        # The list may be newer than the index: a status lists and reads nothing.
+        return Work([files[path] for path in files if path in changed], sorted(known.keys() - files.keys()))
 
     async def _list(self) -> Listing:
         self._listing = await list_files(self.folder.root)

@@ -28,13 +28,15 @@ def parts_of(word: str) -> tuple[str, ...]:
     parts = [part.lower() for part in _PART.findall(word)]
     if len(parts) < 2:
         plain = parts[0] if parts else folded.strip("_")
-        return (plain,) if plain == folded or not plain else (folded, plain)
+        if not plain:
+            return ()
+        return (plain,) if plain == folded else (folded, plain)
     return (folded, *parts[:_LONGEST_PARTS])
 
 
 def split_text(text: str) -> str:
     """Return text as the words that are indexed, separated by spaces."""
-    return " ".join([" ".join(parts_of(word)) for word in _WORD.findall(text)])
+    return " ".join([part for word in _WORD.findall(text) for part in parts_of(word)])
 
 
 def query_words(query: str) -> list[str]:

@@ -3,15 +3,18 @@
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from quantum_suite.core.errors import CallerError, Damaged, NotFound
 from quantum_suite.services.knowledge.embed_chunks import collection_name
+from quantum_suite.services.knowledge.files.stamps import stamp_of
 from quantum_suite.services.knowledge.index.parsers import Parsers
 from quantum_suite.services.knowledge.interface import IndexStatus, SearchRequest
 from quantum_suite.services.knowledge.opening import open_knowledge
@@ -479,3 +482,15 @@ async def test_a_damaged_index_says_how_it_is_made_anew(tmp_path: Path) -> None:
     shutil.rmtree(folder.directory)
     async with opened(tmp_path) as knowledge:
         assert (await knowledge.index(root)).state == "ready"
+
+
+async def test_a_deletion_that_a_status_saw_first_is_noticed_all_the_same(tmp_path: Path) -> None:
+    root = write(tmp_path / "work", a_py="def one(): pass\n", b_py="def two(): pass\n")
+    async with opened(tmp_path) as knowledge:
+        await knowledge.index(root)
+        (root / "b.py").unlink()
+        with anyio.fail_after(10):  # A stamp proves something once the file system's clock has gone on.
+            while not stamp_of(root.stat()).is_proof(time.time_ns()):
+                await anyio.lowlevel.checkpoint()
+        assert (await knowledge.status(root)).stale_files == 1
+        assert await names(knowledge, root, "two") == []

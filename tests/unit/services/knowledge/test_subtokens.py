@@ -14,6 +14,7 @@ from quantum_suite.services.knowledge.words.subtokens import parts_of, query_wor
         ("parseHTTPRequest", ("parsehttprequest", "parse", "http", "request")),
         ("snake_case_2", ("snake_case_2", "snake", "case", "2")),
         ("__init__", ("__init__", "init")),
+        ("__", ()),
         ("utf8", ("utf8", "utf", "8")),
         ("Grüße", ("grüße",)),
     ],
