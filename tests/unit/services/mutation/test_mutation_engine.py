@@ -279,7 +279,8 @@ def drivers() -> list[psutil.Process]:
             line = process.cmdline()
         except psutil.Error:
             continue
-        if any(word.endswith("mutation/driver/start.py") for word in line) and process.status() != "zombie":
+        # The driver itself, not the sandbox around it, whose command names it too.
+        if len(line) == 2 and line[1].endswith("mutation/driver/start.py") and process.status() != "zombie":
             found.append(process)
     return [process for process in found if os.getpid() in [parent.pid for parent in process.parents()]]
 
