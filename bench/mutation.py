@@ -224,13 +224,13 @@ def show(rows: list[Row]) -> dict[str, float]:
         for text in row.differences:
             print(f"    {text}")
     ran = [row for row in rows if row.mutmut_rate is not None]
-    compared, agreed = sum(row.compared for row in rows), sum(row.agreed for row in rows)
+    compared, agreeing = sum(row.compared for row in rows), sum(row.agreed for row in rows)
     figures: dict[str, float] = {
         "mutants_per_s": sum(row.judged for row in rows) / max(0.001, sum(row.seconds for row in rows)),
         "compared": compared,
-        "agreement": agreed / compared if compared else 0.0,
+        "agreement": agreeing / compared if compared else 0.0,
         "corrected_by_fresh_processes": sum(row.corrected for row in rows),
-        "differences": compared - agreed,
+        "differences": compared - agreeing,
     }
     if ran:
         ours = sum(row.judged for row in ran) / sum(row.seconds for row in ran)

@@ -160,7 +160,8 @@ async def test_an_edited_file_is_found_by_what_it_says_now(tmp_path: Path) -> No
         (home.workspace / "new.py").write_text("def brand_new():\n    return greet_customer()\n")
         answer = await call(client, "search_code", query="greet_customer")
         assert answer["hits"][0]["name"] == "greet_customer"
-        assert [one["path"] for one in (await call(client, "find_symbol", name="brand_new"))["symbols"]] == ["new.py"]
+        symbols = (await call(client, "find_symbol", name="brand_new"))["symbols"]
+        assert [one["path"] for one in symbols] == ["new.py"]
         assert (await call(client, "find_symbol", name="open_drawer"))["symbols"] == []
 
 
@@ -169,11 +170,14 @@ async def test_secrets_in_files_never_reach_an_assistant(tmp_path: Path) -> None
         await call(client, "index_workspace")
         found = await client.call_tool("knowledge_search_code", {"query": "TOKEN of the till"})
         symbols = await client.call_tool("knowledge_find_symbol", {"name": "TOKEN"})
-        assert "TOKEN" in repr(found) and KEY not in repr(found)
-        assert "***" in repr(symbols) and KEY not in repr(symbols)
+        assert "TOKEN" in repr(found)
+        assert KEY not in repr(found)
+        assert "***" in repr(symbols)
+        assert KEY not in repr(symbols)
         assert symbols.structured_content is not None
         shown = await read(client, symbols.structured_content["symbols"][0]["uri"])
-        assert "***" in shown and KEY not in shown
+        assert "***" in shown
+        assert KEY not in shown
 
 
 async def test_what_is_not_granted_is_neither_indexed_nor_shown(tmp_path: Path) -> None:
