@@ -90,7 +90,9 @@ async def test_retry_after_is_honoured(client: OutboundClient, listener: HttpLis
     assert arrived[1] - arrived[0] >= 1
 
 
-@pytest.mark.parametrize("value", ["86400", formatdate(time.time() + 86400, usegmt=True), "9" * 50])
+@pytest.mark.parametrize(
+    "value", ["86400", formatdate(time.time() + 86400, usegmt=True), "9" * 50], ids=["seconds", "date", "endless"]
+)
 async def test_a_server_that_wants_more_patience_than_there_is_is_left_for_later(
     client: OutboundClient, listener: HttpListener, value: str
 ) -> None:
