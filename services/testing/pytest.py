@@ -1,6 +1,8 @@
 """pytest, by a plugin of the suite's own that is put on the child's path."""
 
+import os
 import tomllib
+from fnmatch import fnmatch
 from pathlib import Path
 
 from quantum_suite.services.sandbox.interface import Sandbox
@@ -10,6 +12,8 @@ from quantum_suite.services.testing.python_runner import Progress, PythonRunner
 _SAYS_SO = (("pytest.ini", None), ("tox.ini", "[pytest]"), ("setup.cfg", "[tool:pytest]"), ("conftest.py", None))
 _PATTERNS = ("test_*.py", "*_test.py")
 _FOLDERS = (".", "tests", "test", "testing")
+_NOT_THE_PROJECTS = frozenset({"node_modules", "__pycache__", "build", "dist", "venv", "site-packages"})
+_MOST_FILES = 20_000
 
 
 class PytestRunner:
@@ -33,12 +37,34 @@ class PytestRunner:
                 found = next((root / folder).glob(pattern), None)
                 if found is not None:
                     return str(found.relative_to(root))
-        deeper = next((path for pattern in _PATTERNS for path in (root / "tests").rglob(pattern)), None)
-        return str(deeper.relative_to(root)) if deeper is not None else None
+        return _deeper(root)
 
     async def run(self, request: TestRequest, progress: Progress | None = None) -> TestRun:
         """Run tests; see `Runner.run`."""
         return await self._runner.run(request, progress)
+
+
+def _deeper(root: Path) -> str | None:
+    """Return the first file that pytest would collect anywhere: packages may hold their own tests."""
+    seen = 0
+    for folder, folders, files in os.walk(root):
+        here = Path(folder)
+        folders[:] = sorted(
+            name
+            for name in folders
+            if not name.startswith(".")
+            and name not in _NOT_THE_PROJECTS
+            and not (here / name / "pyvenv.cfg").exists()
+        )
+        found = next(
+            (name for name in sorted(files) if any(fnmatch(name, pattern) for pattern in _PATTERNS)), None
+        )
+        if found is not None:
+            return (here / found).relative_to(root).as_posix()
+        seen += len(files)
+        if seen > _MOST_FILES:
+            return None
+    return None
 
 
 def _read(path: Path) -> str | None:

@@ -146,6 +146,12 @@ def bound_names(tree: ast.Module) -> set[str] | None:
     }
 
 
+def _folders_above(path: str) -> list[str]:
+    """Return the folders a file is in, nearest first, without the top."""
+    above = path.split("/")[:-1]
+    return ["/".join(above[:count]) for count in range(len(above), 0, -1)]
+
+
 class Tree:
     """The files of the changed tree, by path."""
 
@@ -178,13 +184,21 @@ class Tree:
 
     def resolve(self, module: str, importer: str) -> str | None:
         """Return where an absolute import leads in the tree, looking where runners of tests and scripts do too."""
-        above = importer.split("/")[:-1]
-        bases = ["", "src", "lib"] + ["/".join(above[:count]) for count in range(len(above), 0, -1)]
-        for base in bases:
+        above = [folder for folder in _folders_above(importer) if not self.is_package(folder)]
+        for base in ["", "src", "lib", *above]:
             found = self.module_file(base, module)
             if found is not None:
                 return found
         return None
+
+    def beside(self, module: str, importer: str) -> bool:
+        """Return whether only a script in its package's own folder, run as such, would find a module."""
+        packages = [folder for folder in _folders_above(importer) if self.is_package(folder)]
+        return any(self.module_file(folder, module) is not None for folder in packages)
+
+    def is_package(self, folder: str) -> bool:
+        """Return whether a folder is a package: nothing puts it on the path but a script of its own."""
+        return folder + "/__init__.py" in self.files
 
     def relative(self, module: str, level: int, importer: str) -> str | None:
         """Return where a relative import leads; None when it leads nowhere."""
@@ -277,6 +291,8 @@ class Checker:
         target = self.tree.resolve(one.module, path)
         if target is not None:
             return self._name_problem(one, target, one.module)
+        if self.tree.beside(one.module, path):
+            return None
         top = one.module.split(".")[0]
         if not self.environment and top not in self.tree.stems and top not in _STANDARD:
             self.unchecked.add(top)

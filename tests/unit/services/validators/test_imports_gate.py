@@ -115,3 +115,17 @@ async def test_without_an_environment_other_packages_are_named_as_not_checked(tm
     assert report.outcome is Outcome.PASSED
     (note,) = report.unassessed
     assert note.startswith("requestz:")
+
+
+async def test_a_module_of_a_package_hides_no_module_of_that_name_from_its_siblings(tmp_path: Path) -> None:
+    after = {
+        "pkg/typing.py": "ours = 1\n",
+        "pkg/new.py": "from typing import ClassVar\nfrom pkg.typing import ours\n",
+    }
+    report = await checked(tmp_path, after)
+    assert (report.outcome, report.problems) == (Outcome.PASSED, ())
+
+
+async def test_a_script_in_a_packages_folder_may_import_what_lies_beside_it(tmp_path: Path) -> None:
+    report = await checked(tmp_path, {"pkg/script.py": "import a\nprint(a.one())\n"})
+    assert (report.outcome, report.problems) == (Outcome.PASSED, ())
