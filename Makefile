@@ -8,6 +8,7 @@ MAKEFLAGS += --no-print-directory
 BIN := .venv/bin
 CODE := hub servers tools resources services core src tests bench deploy docs
 UV_VERSION := 0.13.9
+TEST_PROCESSES ?= 2
 PORT ?=
 WORKSPACE ?=
 
@@ -30,7 +31,7 @@ demo: setup ## start the suite, scan REPO=path through an MCP client, print the 
 	@exec $(BIN)/quantum demo "$(REPO)" $(if $(OUTPUT),--output "$(OUTPUT)")
 
 test: setup-test lint types smoke ## everything CI runs
-	$(BIN)/pytest --cov --cov-report=term:skip-covered
+	$(BIN)/pytest -n $(TEST_PROCESSES) --cov --cov-report=term:skip-covered
 
 lint: setup-test ## formatting, lint rules, layers
 	$(BIN)/ruff format --check $(wildcard $(CODE))
