@@ -343,7 +343,7 @@ async def test_a_wrong_definition_is_answered_with_every_place(tmp_path: Path) -
         assert await read(client, kept["uri"]) == "name: x\nsteps: [{sleep: 0}]"
         assert "wait 0 s" in await read(client, f"{kept['uri']}/graph")
         known = json.loads(await read(client, "quantum://orchestrator/definitions/all"))["definitions"]
-        assert [one["name"] for one in known] == ["nightly_posture", "secure_change", "x"]
+        assert [one["name"] for one in known] == ["change_and_prove", "nightly_posture", "secure_change", "x"]
         told = await refused(client, "start_workflow", workflow="secure_change", inputs={"pth": "a"})
         assert "inputs: 'path' is missing." in told
 
