@@ -259,7 +259,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="bench-mutation-") as temporary:
         folder = Path(temporary).resolve()
         if options.smoke:
-            roots, options.seconds, options.mutants = [smoke_project(folder)], 20.0, 6
+            roots, options.seconds, options.mutants = [smoke_project(folder)], 20.0, 3
         else:
             roots = [path for path in sorted(options.data.iterdir()) if path.is_dir()]
             roots = [path for path in roots if not options.only or path.name in options.only]
