@@ -10,7 +10,8 @@ does it: the same parser, words, model, store and fusion. A question counts by t
 first 100: MRR is the mean of 1 / place, nDCG@10 that of 1 / log2(1 + place) up to place 10.
 
 Compared are search by words alone, by meaning alone, both by equal-weight reciprocal rank fusion (k = 60), and the
-suite's own. What was tuned was tuned on neither set (see docs/decisions/0020-knowledge.md).
+suite's own. Its weight was chosen on other questions: CoSQA's development ones, and docstrings of packages (see
+docs/decisions/0020-knowledge.md).
 
 `--keep DIR` keeps the vectors of texts, so that a second run spares the model. `--smoke` takes 60 functions of the
 standard library. With `--json` the last line is `{"figures": {...}}`.
