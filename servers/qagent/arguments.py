@@ -6,8 +6,12 @@ from mcp_types import ToolAnnotations
 from pydantic import Field
 
 READS = ToolAnnotations(read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=False)
+# Whoever only looks may not have code run, sandboxed or not, nor spend on models.
+RUNS_CODE = ToolAnnotations(
+    read_only_hint=False, destructive_hint=False, idempotent_hint=True, open_world_hint=False
+)
 ASKS_A_MODEL = ToolAnnotations(
-    read_only_hint=True, destructive_hint=False, idempotent_hint=False, open_world_hint=True
+    read_only_hint=False, destructive_hint=False, idempotent_hint=False, open_world_hint=True
 )
 
 ProjectPath = Annotated[

@@ -8,7 +8,15 @@ from pydantic import Field
 
 from quantum_suite.servers.callers import principal_of, tool_errors
 from quantum_suite.servers.qagent.answers import change_answer, plan_answer, review_answer
-from quantum_suite.servers.qagent.arguments import ASKS_A_MODEL, READS, Goal, Patch, ProjectPath, TokenBudget
+from quantum_suite.servers.qagent.arguments import (
+    ASKS_A_MODEL,
+    READS,
+    RUNS_CODE,
+    Goal,
+    Patch,
+    ProjectPath,
+    TokenBudget,
+)
 from quantum_suite.services.workspaces import Workspaces
 from quantum_suite.tools.qagent.change_answers import ChangeAnswer
 from quantum_suite.tools.qagent.judge_change import ChangeDesk
@@ -46,7 +54,7 @@ def add_change_tools(
         "affected tests, in a sandbox. Touches nothing. Returns accepted or refused at which gate, exact places, "
         "and the smallest next step. What failed before the change does not count against it. Submit code and its "
         "tests together; when it is accepted, call apply_change.",
-        annotations=READS,
+        annotations=RUNS_CODE,
         meta={"quantum/longRunning": True},
     )
     async def submit_change_tool(

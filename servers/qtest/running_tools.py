@@ -23,7 +23,9 @@ Seconds = Annotated[
     float, Field(description="Most time for all tests together; slower runs are ended and told.", ge=1, le=7200)
 ]
 Processes = Annotated[int, Field(description="Processes to share the tests among, file by file.", ge=1, le=16)]
-RUNS = ToolAnnotations(read_only_hint=True, destructive_hint=False, open_world_hint=False)
+READS = ToolAnnotations(read_only_hint=True, destructive_hint=False, open_world_hint=False)
+# Whoever only looks may not have code run, sandboxed or not.
+RUNS = ToolAnnotations(read_only_hint=False, destructive_hint=False, idempotent_hint=True, open_world_hint=False)
 LONG = {"quantum/longRunning": True}
 
 
@@ -120,7 +122,7 @@ def add_running_tools(
         description="List the tests that edits since the last measure_coverage concern, each with the reason, "
         "without running any. With lines: the tests that editing those lines would concern. Errs on the side of "
         "more: a test is left out only when nothing it reached has changed.",
-        annotations=RUNS,
+        annotations=READS,
     )
     async def affected_tests(
         path: ProjectPath,

@@ -48,8 +48,10 @@ class House:
     asked: list[str]
 
     @asynccontextmanager
-    async def client(self, *, key: str | None = None, approve: bool = True) -> AsyncIterator[Client]:
-        """Connect as somebody with a key of an operator; destructive calls are answered with `approve`."""
+    async def client(
+        self, *, key: str | None = None, approve: bool = True, role: Role = Role.OPERATOR
+    ) -> AsyncIterator[Client]:
+        """Connect as somebody with a key of a role; destructive calls are answered with `approve`."""
 
         async def person(context: Any, params: Any) -> ElicitResult:
             self.asked.append(params.message)
@@ -60,7 +62,7 @@ class House:
             )
 
         with SqliteKeyStore(self.home / "data" / "keys.db") as keys:
-            secret = keys.create(key or "ann", [Role.OPERATOR])[1]
+            secret = keys.create(key or "ann", [role])[1]
         headers = {"Authorization": f"Bearer {secret}"}
         async with (
             httpx2.AsyncClient(headers=headers, timeout=120) as http,
@@ -223,3 +225,11 @@ async def test_the_prompts_lead_through_a_feature_and_a_fix(tmp_path: Path) -> N
         assert "submit_change" in str(told.messages[0].content)
         told = await client.get_prompt("qagent_fix_bug", {"report": "```\nadd is wrong\n```"})
         assert "````" in str(told.messages[0].content)
+
+
+async def test_who_may_only_look_has_no_code_run_and_asks_no_model(tmp_path: Path) -> None:
+    async with house(tmp_path) as home, home.client(role=Role.VIEWER) as client:
+        offered = {name for name in await tool_names(client) if name.startswith("qagent_")}
+        assert offered == {"qagent_plan_change"}
+        with pytest.raises(MCPError):
+            await client.call_tool("qagent_submit_change", {"patch": patch_of(home.workspace, {"calc.py": GOOD})})
