@@ -109,15 +109,19 @@ class MutatedFile:
         if site.unit is not None:
             own, variant = self.unit_code(site.unit), self.variant(site)
             return own is not None and variant is not None and same_code(own, variant)
-        statement = next(
-            (node for node in self.walk.tree.body if _holds(node, site, self.source)), None
+        place = next(
+            (place for place, node in enumerate(self.walk.tree.body) if _holds(node, site, self.source)), None
         )  # The statement alone: files are long.
-        if statement is None:
+        if place is None:
             return False
-        module = ast.Module(body=[statement], type_ignores=[])
-        own = self.compiled(module)
+        own = self._statement(place)
         with site.edit.applied():
-            return same_code(own, self.compiled(module))
+            # Looked up anew: the mutant may stand in the whole statement's place.
+            return same_code(own, self._statement(place))
+
+    def _statement(self, place: int) -> CodeType:
+        """Compile one statement of the module as it is now."""
+        return self.compiled(ast.Module(body=[self.walk.tree.body[place]], type_ignores=[]))
 
     def _compile_unit(self, unit: Unit, kept: tuple[str, ...] | list[str]) -> CodeType | None:
         """Compile a function inside empty copies of its classes: it sees the same names, and has the same own."""

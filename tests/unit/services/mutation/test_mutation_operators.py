@@ -217,6 +217,13 @@ def test_code_that_compiles_to_the_same_is_equivalent() -> None:
     assert not verdicts[("0", "1")]
 
 
+def test_a_statement_of_the_module_that_is_left_out_is_missed() -> None:
+    file = mutated("words = []\nwords.append('man')\n")
+    removed = [file.is_equivalent(site) for site in file.sites if site.replacement == "pass"]
+    assert removed
+    assert not any(removed)
+
+
 @pytest.mark.parametrize(
     ("source", "same"),
     [
