@@ -28,11 +28,24 @@ def use_project(root: str, folder: str | None) -> None:
     sources = os.path.join(root, "src")  # noqa: PTH118 - strings go to sys.path
     ahead = [sources, root] if os.path.isdir(sources) else [root]  # noqa: PTH112 - the same
     sys.path[:] = ahead + [entry for entry in sys.path if entry not in ahead]
+    _forget_installed(ahead, root)
     before = os.environ.get("PYTHONPATH")
     os.environ["PYTHONPATH"] = os.pathsep.join([*ahead, *([before] if before else [])])
     sys.dont_write_bytecode = folder is None
     if folder is not None:
         sys.pycache_prefix = os.path.join(folder, "pycache")  # noqa: PTH118 - the same
+
+
+def _forget_installed(ahead: Sequence[str], root: str) -> None:
+    """Have what the project provides imported anew, where pytest brought an installed one along: its own
+    dependencies are projects too."""
+    provided = {name.partition(".")[0] for folder in ahead for name in os.listdir(folder)}  # noqa: PTH208 - strings
+    # What runs here goes on with what it has.
+    provided.discard(__name__.partition(".")[0])
+    for name, module in list(sys.modules.items()):
+        file = getattr(module, "__file__", None)
+        if name.partition(".")[0] in provided and file and not os.path.realpath(file).startswith(root + os.sep):
+            del sys.modules[name]
 
 
 def arguments(folder: str, extra: Sequence[str], tests: Sequence[str]) -> list[str]:

@@ -318,3 +318,13 @@ async def test_a_run_whose_process_is_killed_says_so(tmp_path: Path) -> None:
     assert report.stopped_early is not None
     assert "ended early" in report.stopped_early
     assert len(report.results) < report.generated
+
+
+async def test_a_project_that_pytest_itself_stands_on_is_mutated_and_not_the_installed_one(tmp_path: Path) -> None:
+    files = {
+        "src/iniconfig/__init__.py": "def larger(a, b):\n    return a if a > b else b\n",
+        "test_it.py": "from iniconfig import larger\n\n\ndef test_it():\n    assert larger(1, 2) == 2\n",
+    }
+    report = await (await engine(tmp_path)).run(MutationRequest(project(tmp_path, files), limits=LIMITS))
+    assert MutantVerdict.NO_COVERAGE not in {result.verdict for result in report.results}
+    assert of(report, "a > b", "(a <= b)").verdict is MutantVerdict.KILLED
