@@ -1,5 +1,6 @@
 """The engine on small real projects, in a real sandbox."""
 
+import contextlib
 import os
 import signal
 import sys
@@ -275,14 +276,15 @@ ENDLESS = {
 def drivers() -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter():
-        try:
+        # Processes come and go while one looks.
+        with contextlib.suppress(psutil.Error):
             line = process.cmdline()
-        except psutil.Error:
-            continue
-        # The driver itself, not the sandbox around it, whose command names it too.
-        if len(line) == 2 and line[1].endswith("mutation/driver/start.py") and process.status() != "zombie":
-            found.append(process)
-    return [process for process in found if os.getpid() in [parent.pid for parent in process.parents()]]
+            # The driver itself, not the sandbox around it, whose command names it too.
+            is_driver = len(line) == 2 and line[1].endswith("mutation/driver/start.py")
+            alive = is_driver and process.status() != "zombie"
+            if alive and os.getpid() in [parent.pid for parent in process.parents()]:
+                found.append(process)
+    return found
 
 
 async def test_a_cancelled_run_leaves_no_process_and_no_folder(tmp_path: Path) -> None:
@@ -310,8 +312,10 @@ async def test_a_run_whose_process_is_killed_says_so(tmp_path: Path) -> None:
     async def progress(done: int, total: int, message: str) -> None:
         if not killed:
             for process in drivers():
-                killed.append(process.pid)
-                process.send_signal(signal.SIGKILL)
+                # Children of the driver come and go.
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.send_signal(signal.SIGKILL)
+                    killed.append(process.pid)
 
     report = await run.run(MutationRequest(root, limits=LIMITS, verify_survivors=0, verify_killed=0), progress)
     assert killed
