@@ -99,14 +99,14 @@ async def test_nothing_of_the_suites_environment_is_seen(
     sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("API_TOKEN", "hush-hush")
-    monkeypatch.setenv("XDG_CACHE_HOME", "/root/cache")
+    monkeypatch.setenv("XDG_CACHE_HOME", "/home/ann/cache")
     program = (
         "import os; print(os.environ); print(os.listdir(os.environ['HOME'])); open(os.environ['HOME'] + '/x', 'w')"
     )
     run = await sandbox.run(python(program, cwd=tmp_path, env={"GIVEN": "yes"}))
     assert run.returncode == 0, run.stderr
     assert b"hush-hush" not in run.stdout
-    assert b"/root/cache" not in run.stdout
+    assert b"/home/ann/cache" not in run.stdout
     assert b"'GIVEN': 'yes'" in run.stdout
     assert run.stdout.endswith(b"\n[]\n"), "its home is empty"
 
