@@ -15,6 +15,10 @@ from secrets import token_hex
 _HEADROOM = 64
 """Above the limit: for the programs that make the sandbox, and for the watch to see that it was exceeded."""
 
+_PREFIX = "quantum-sandbox-"
+_OLD_SECONDS = 3600.0
+"""An empty group this old was left by a suite that was killed; a younger one may be about to be entered."""
+
 _END_SECONDS = 5.0
 _ENTER = 'echo $$ 2>/dev/null > "$1"; shift; exec "$@"'
 
@@ -56,7 +60,8 @@ def process_ceiling(processes: int) -> Iterator[ProcessCeiling]:
 
 def _new_group(most: int) -> Path | None:
     for parent in _parents():
-        group = parent / f"quantum-sandbox-{token_hex(8)}"
+        _sweep(parent)
+        group = parent / f"{_PREFIX}{token_hex(8)}"
         try:
             group.mkdir()
         except OSError:
@@ -95,6 +100,14 @@ def _counting(top: Path, nearest: Path, unified: bool) -> Iterator[Path]:
                 yield group
         if group == top:
             return
+
+
+def _sweep(parent: Path) -> None:
+    """Remove what killed suites left; the kernel keeps groups with processes in them."""
+    for group in parent.glob(f"{_PREFIX}*"):
+        with contextlib.suppress(OSError):
+            if time.time() - group.stat().st_mtime > _OLD_SECONDS:
+                group.rmdir()
 
 
 def _remove(group: Path) -> None:

@@ -1,5 +1,6 @@
 """The kernel's ceiling on processes: made where a group may be, entered, read, and removed with who is in it."""
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -79,3 +80,13 @@ def test_groups_are_made_where_processes_are_counted_nearest_first(
 
     monkeypatch.setattr(Path, "read_text", read)
     assert [str(path.relative_to(tmp_path)) for path in ceilings._parents()] == expected
+
+
+def test_groups_that_killed_suites_left_are_removed_and_young_ones_are_let_be(tmp_path: Path) -> None:
+    old, young, others = tmp_path / "quantum-sandbox-old", tmp_path / "quantum-sandbox-young", tmp_path / "other"
+    for group in (old, young, others):
+        group.mkdir()
+    for group in (old, others):
+        os.utime(group, (0, 0))
+    ceilings._sweep(tmp_path)
+    assert (old.exists(), young.exists(), others.exists()) == (False, True, True)
