@@ -8,11 +8,12 @@ MAKEFLAGS += --no-print-directory
 BIN := .venv/bin
 CODE := hub servers tools resources services core src tests bench deploy docs
 UV_VERSION := 0.13.9
-TEST_PROCESSES ?= 2
+# Much of the tests is waiting for processes they started.
+TEST_PROCESSES ?= 4
 PORT ?=
 WORKSPACE ?=
 
-.PHONY: help up demo test lint format types smoke bench docs lock clean setup setup-test
+.PHONY: help up demo test coverage lint format types smoke bench docs lock clean setup setup-test
 
 help: ## list the recipes
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | expand -t 14
@@ -31,7 +32,10 @@ demo: setup ## start the suite, scan REPO=path through an MCP client, print the 
 	@exec $(BIN)/quantum demo "$(REPO)" $(if $(OUTPUT),--output "$(OUTPUT)")
 
 test: setup-test lint types smoke ## everything CI runs
-	$(BIN)/pytest -n $(TEST_PROCESSES) --cov --cov-report=term:skip-covered
+	$(BIN)/pytest -n $(TEST_PROCESSES) --dist worksteal
+
+coverage: setup-test ## the tests again, with what they reach of the code (half as long again)
+	$(BIN)/pytest -n $(TEST_PROCESSES) --dist worksteal --cov --cov-report=term:skip-covered
 
 lint: setup-test ## formatting, lint rules, layers
 	$(BIN)/ruff format --check $(wildcard $(CODE))

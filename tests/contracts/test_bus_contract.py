@@ -16,7 +16,7 @@ from quantum_suite.services.bus.nats_connection import open_nats
 pytestmark = pytest.mark.anyio
 
 ACK_SECONDS = 0.5
-BOUND_SECONDS = 20.0
+BOUND_SECONDS = 50.0
 MakeBus = Callable[[float], Bus]
 
 

@@ -19,7 +19,7 @@ from quantum_suite.services.capacity.places import places_for
 
 pytestmark = pytest.mark.anyio
 
-BOUND_SECONDS = 20.0
+BOUND_SECONDS = 50.0
 Open = Callable[[int], Capacity]
 
 HOLDER = """

@@ -55,7 +55,7 @@ async def store(where: str, cipher: EventCipher) -> AsyncIterator[EventStore]:
 
 async def settled(store: EventStore, number: int, where: EventFilter | None = None) -> list[Event]:
     """Return the first events once there are so many: another transaction on the server may delay reading."""
-    with anyio.fail_after(20):
+    with anyio.fail_after(50):
         while True:
             found: list[Event] = []
             after: Position | None = None

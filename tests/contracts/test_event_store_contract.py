@@ -49,7 +49,7 @@ async def store(where: str, cipher: EventCipher) -> AsyncIterator[EventStore]:
 
 async def settled(store: EventStore, number: int, where: EventFilter | None = None) -> list[Event]:
     """Return the first events once there are so many: another transaction on the server may delay reading."""
-    with anyio.fail_after(20):
+    with anyio.fail_after(50):
         while True:
             found: list[Event] = []
             after: Position | None = None
@@ -231,7 +231,7 @@ async def test_a_subscriber_gets_what_is_there_and_then_what_comes(store: EventS
     events = await store.append(STREAM, 0, counted(*range(5)))
     await settled(store, 5)
     seen: list[int] = []
-    with anyio.fail_after(20):
+    with anyio.fail_after(50):
         async with anyio.create_task_group() as tasks, store.subscribe(events[1].position) as batches:
             async for batch in batches:
                 assert batch
@@ -245,7 +245,7 @@ async def test_a_subscriber_gets_what_is_there_and_then_what_comes(store: EventS
 
 async def test_a_subscriber_with_a_filter_gets_no_more_than_it_wants(store: EventStore) -> None:
     wanted = EventFilter(frozenset({"tests.counter.cleared"}))
-    with anyio.fail_after(20):
+    with anyio.fail_after(50):
         async with anyio.create_task_group() as tasks, store.subscribe(where=wanted) as batches:
             tasks.start_soon(store.append, STREAM, 0, [*counted(*range(10)), NewEvent(Cleared())])
             [event] = await anext(batches)
@@ -293,7 +293,7 @@ async def test_wake_works_from_any_thread(where: str, cipher: EventCipher) -> No
             async with mine.subscribe() as batches:
                 got.extend(await anext(batches))
 
-        with anyio.fail_after(20):
+        with anyio.fail_after(50):
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(follow)
                 await theirs.append(STREAM, 0, counted(1))

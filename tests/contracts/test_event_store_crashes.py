@@ -227,7 +227,7 @@ async def test_nothing_appears_before_what_a_reader_has_passed(postgres_url: str
         [later] = await postgres.append("tests.counter/fast", 0, counted(2))
         assert await postgres.read_stream("tests.counter/fast") == [later]
         seen: list[Event] = []
-        with anyio.fail_after(20):
+        with anyio.fail_after(50):
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(follow, postgres, seen, 3)
                 while not seen:
@@ -270,7 +270,7 @@ async def test_a_log_loaded_into_a_younger_server_goes_on_in_order(postgres_url:
     async with opened(postgres_url) as store, opened(postgres_url) as other:
         await store.append(STREAM, 2, counted(3))
         await other.append(STREAM, 3, counted(4))
-        with anyio.fail_after(20):
+        with anyio.fail_after(50):
             while len(events := await store.read()) < 4:
                 await anyio.lowlevel.checkpoint()
         assert [event.data["number"] for event in events] == [1, 2, 3, 4]

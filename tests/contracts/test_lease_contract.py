@@ -22,7 +22,7 @@ pytestmark = pytest.mark.anyio
 
 Found = TypeVar("Found")
 LONG, SHORT = 60.0, 0.3
-BOUND_SECONDS = 20.0
+BOUND_SECONDS = 50.0
 
 
 @pytest.fixture(params=["memory", "sqlite", "postgres", "nats"])

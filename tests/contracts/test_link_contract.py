@@ -80,7 +80,7 @@ class Opened:
     async def call(
         self, tool: str, arguments: Json | None = None, peer: Any = None, meta: Json | None = None, **more: Any
     ) -> Json:
-        with anyio.fail_after(20):
+        with anyio.fail_after(50):
             return await self.request(
                 "tools/call", {"name": tool, "arguments": arguments or {}, "_meta": meta or {}, **more}, peer
             )
@@ -109,7 +109,7 @@ def text(result: Json) -> str:
 
 
 async def eventually(condition: Callable[[], bool]) -> None:
-    with anyio.fail_after(10):
+    with anyio.fail_after(25):
         while not condition():
             await anyio.sleep(0.01)
 

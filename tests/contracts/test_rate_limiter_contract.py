@@ -62,7 +62,7 @@ async def test_the_refusal_says_how_long_it_takes(limiter: RateLimiter) -> None:
 async def test_tokens_come_back_with_time_and_not_before(limiter: RateLimiter) -> None:
     assert await granted(limiter, 2, budget=QUICK) == 2
     began = anyio.current_time()
-    with anyio.fail_after(10):
+    with anyio.fail_after(25):
         while await limiter.take("k", QUICK, 2) != 0:
             await anyio.lowlevel.checkpoint()
     assert anyio.current_time() - began > 0.15
@@ -157,7 +157,7 @@ async def test_a_server_that_hangs_or_dies_leaves_each_process_counting_its_own(
         limiter = ValkeyRateLimiter(server, rest_seconds=0.3)
         assert await granted(limiter, 3) == 3
         own_server.pause()
-        with anyio.fail_after(20):
+        with anyio.fail_after(50):
             assert await granted(limiter, 5000) == 5
         own_server.unpause()
         with anyio.fail_after(30):
@@ -199,7 +199,7 @@ async def test_a_locked_file_is_not_waited_for(tmp_path: Path, caplog: pytest.Lo
         assert await granted(limiter, 3) == 3
         holder = limiter._database.connect()
         holder.execute("BEGIN IMMEDIATE")
-        with anyio.fail_after(10):
+        with anyio.fail_after(25):
             assert await granted(limiter, 1000) == 5
         holder.close()
     assert len(caplog.messages) == 1

@@ -240,7 +240,7 @@ async def test_what_is_under_way_when_it_fails_is_cancelled_and_taken_back_if_it
 ) -> None:
     await world.happen(Ordered(order="1", card="slow"))
     await world.happen(Confirmed(order="1"))
-    with anyio.fail_after(20):
+    with anyio.fail_after(50):
         while world.done != ["reserve", "charge"]:
             await anyio.sleep(0.005)
     # Charging failed elsewhere; the saga has not heard yet that reserving was done.
@@ -355,7 +355,7 @@ async def test_it_runs_as_a_consumer_of_the_runner(world: World) -> None:
         tasks.start_soon(runner.run)
         await world.append(Ordered(order="1"))
         await world.append(Confirmed(order="1"))
-        with anyio.fail_after(20):
+        with anyio.fail_after(50):
             while (instance := await world.saga.instance("1")) is None or instance.status != "completed":
                 await world.ends()
                 await anyio.sleep(0.005)

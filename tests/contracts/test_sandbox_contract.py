@@ -656,7 +656,7 @@ anyio.run(main)
 """
     killed = await anyio.run_process([sys.executable, "-c", program], check=False)
     assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
-    with anyio.fail_after(20):
+    with anyio.fail_after(50):
         while running(mark):
             await anyio.sleep(0.05)
     while list(place.iterdir()):

@@ -162,7 +162,7 @@ async def test_what_is_no_file_is_left_out_and_holds_nobody_up(space: ScratchSpa
     finally:
         os.chdir(place)
     (root / "a").write_text("a")
-    with anyio.fail_after(20):
+    with anyio.fail_after(50):
         async with space.copy(root) as scratch:
             assert contents(scratch.root) == {"a": b"a"}
             assert reasons(scratch) == {"pipe": "It is a FIFO.", "socket": "It is a socket."}

@@ -1,12 +1,13 @@
 """What every store of vectors guarantees, on every adapter, also when its processes are killed."""
 
+import itertools
 import os
 import random
 import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +26,8 @@ from quantum_suite.services.knowledge.vectors.memory import MemoryVectorStore
 pytestmark = pytest.mark.anyio
 
 SHARED = ["sqlite", "chroma", "chroma-server", "pgvector"]
-BOUND_SECONDS = 30.0
+BOUND_SECONDS = 50.0
+_numbers = itertools.count(1)
 
 
 @dataclass(frozen=True)
@@ -43,18 +45,25 @@ def chroma_server(backends_directory: Path) -> Iterator[ChromaServer]:
         yield server
 
 
-@pytest.fixture(params=["memory", *SHARED])
-async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[VectorStore]:
+@pytest.fixture(scope="module", params=["memory", *SHARED])
+async def opened_store(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[VectorStore]:
+    """One store of each kind for all that only use it: a process of Chroma takes seconds to start."""
     if request.param == "memory":
         yield MemoryVectorStore()
         return
-    place = place_of(request, request.param, tmp_path)
-    async with AsyncExitStack() as stack:
-        store = await stack.enter_async_context(opened(place.kind, place.where))
-        if request.param == "chroma-server":
-            await store.drop("c")
-            await store.drop("other")
+    place = place_of(request, request.param, tmp_path_factory.mktemp("store"))
+    async with opened(place.kind, place.where) as store:
         yield store
+
+
+@pytest.fixture
+async def store(opened_store: VectorStore) -> VectorStore:
+    """The store of that kind, empty."""
+    for collection in ("c", "other", "nowhere"):
+        await opened_store.drop(collection)
+    return opened_store
 
 
 @pytest.fixture(params=SHARED)
@@ -64,7 +73,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
 
 def place_of(request: pytest.FixtureRequest, kind: str, tmp_path: Path) -> Place:
     if kind == "pgvector":
-        return Place(kind, request.getfixturevalue("postgres_url"))
+        return Place(kind, request.getfixturevalue("postgres_server").new_database(f"vectors_{next(_numbers)}"))
     if kind == "chroma-server":
         return Place(kind, request.getfixturevalue("chroma_server").url)
     return Place(kind, str(tmp_path / ("vectors.db" if kind == "sqlite" else "chroma")))

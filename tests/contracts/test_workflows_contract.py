@@ -39,7 +39,7 @@ from quantum_suite.services.workflows.memory import MemoryWorkflows
 
 pytestmark = pytest.mark.anyio
 
-BOUND_SECONDS = 20.0
+BOUND_SECONDS = 50.0
 ALICE = Owner("user:alice", ("operator",), ("/repos/a",))
 WORKFLOWS: list[Workflow] = []
 DID: defaultdict[str, list[str]] = defaultdict(list)

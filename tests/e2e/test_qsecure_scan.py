@@ -232,7 +232,7 @@ async def test_a_killed_scan_resumes_with_the_parts_that_were_not_stored(tmp_pat
         if child.stdout is not None:
             child.stdout.close()
 
-    with anyio.fail_after(10):
+    with anyio.fail_after(25):
         while running_below(data):
             await anyio.sleep(0.05)
     scanner, store = a_scanner(data, part_files=4)

@@ -213,7 +213,7 @@ async def test_a_changed_list_reaches_clients_when_the_server_announces_it(tmp_p
         await _is_healthy(client)
         async with client.listen(tools_list_changed=True) as changes:
             await _outcome(client)
-            with anyio.fail_after(10):
+            with anyio.fail_after(25):
                 await anext(aiter(changes))
 
         async def listed():

@@ -23,6 +23,9 @@ from quantum_suite.hub.settings import HubSettings
 
 pytestmark = pytest.mark.anyio
 
+HELD_SECONDS = 120
+"""Time for a call to stay open while another server starts, however busy the machine is."""
+
 
 async def test_two_servers_with_one_name_for_a_tool_are_never_mixed_up(tmp_path):
     servers = {"first": bad("good", prefix="same"), "second": bad("good", prefix="same")}
@@ -76,7 +79,9 @@ async def test_calls_in_flight_outlive_every_edit_that_does_not_concern_their_se
     gate = tmp_path / "gate"
     stays, edited = reference(), bad("good")
     async with (
-        running_hub(tmp_path, {"stays": stays, "gone": bad("good"), "edited": edited}) as hub,
+        running_hub(
+            tmp_path, {"stays": stays, "gone": bad("good"), "edited": edited}, drain_seconds=HELD_SECONDS
+        ) as hub,
         Client(hub.url) as client,
     ):
 
@@ -98,7 +103,7 @@ async def test_calls_in_flight_outlive_every_edit_that_does_not_concern_their_se
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(hold)
-            with anyio.fail_after(10):
+            with anyio.fail_after(25):
                 await started.wait()
 
             hub.mount({"stays": stays, "edited": {**edited, "env": {"EDITED": "1"}}, "added": bad("good")})
@@ -125,7 +130,7 @@ async def test_calls_in_flight_outlive_every_edit_that_does_not_concern_their_se
 async def test_a_call_in_flight_on_a_removed_server_is_answered_before_the_server_ends(tmp_path):
     gate = tmp_path / "gate"
     async with (
-        running_hub(tmp_path, {"gone": reference(), "stays": bad("good")}) as hub,
+        running_hub(tmp_path, {"gone": reference(), "stays": bad("good")}, drain_seconds=HELD_SECONDS) as hub,
         Client(hub.url) as client,
     ):
         started = anyio.Event()
@@ -148,7 +153,7 @@ async def test_a_call_in_flight_on_a_removed_server_is_answered_before_the_serve
         await eventually(up)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(hold)
-            with anyio.fail_after(10):
+            with anyio.fail_after(25):
                 await started.wait()
             hub.mount({"stays": bad("good")})
             await eventually(withdrawn)
@@ -224,7 +229,10 @@ async def test_an_edit_above_an_entry_does_not_restart_what_the_entry_names(tmp_
 async def test_a_server_that_is_taken_out_and_put_back_while_it_drains_is_there_again(tmp_path):
     gate = tmp_path / "gate"
     servers = {"there": reference()}
-    async with running_hub(tmp_path, servers) as hub, Client(hub.url) as client:
+    async with (
+        running_hub(tmp_path, servers, drain_seconds=HELD_SECONDS) as hub,
+        Client(hub.url) as client,
+    ):
 
         async def up():
             return "there_echo" in await tool_names(client)

@@ -91,7 +91,7 @@ async def house(home: Path, *, analytics: bool = True) -> AsyncIterator[House]:
     extra = [Extra("events", build(services).server, "events")]
     async with running_hub(home, {}, extra=extra) as hub, anyio.create_task_group() as tasks:
         tasks.start_soon(runner.run)
-        with anyio.fail_after(20):
+        with anyio.fail_after(50):
             while any(status.handled == 0 and status.parked == 0 for status in runner.statuses()):
                 await anyio.sleep(0.01)
         yield House(home, hub.url, events, mailer)

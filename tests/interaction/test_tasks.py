@@ -228,7 +228,7 @@ async def test_cancelling_stops_the_call_where_it_works(tmp_path):
         task_id = await client.begin("wait_for_file", path=str(tmp_path / "never"))
 
         async def waiting(count: str) -> None:
-            with anyio.fail_after(10):
+            with anyio.fail_after(25):
                 while text_of(await client.call("count_waiting")) != count:
                     await anyio.sleep(0.02)
 

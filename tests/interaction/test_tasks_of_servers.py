@@ -34,7 +34,7 @@ async def a_hub(home: Path, form: str) -> AsyncIterator[str]:
 
 async def tasks_there(client: ModernClient, count: str, *, cancelled: bool) -> None:
     """Wait until the server has so many tasks. Callers with other capabilities may reach another process of it."""
-    with anyio.fail_after(10):
+    with anyio.fail_after(25):
         while text_of(await client.call("count_tasks", {"cancelled": cancelled})) != count:
             await anyio.sleep(0.02)
 

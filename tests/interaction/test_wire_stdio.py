@@ -40,7 +40,7 @@ class Lines:
             await self.stream.send(line + b"\n")
 
     async def receive(self) -> Any:
-        with anyio.fail_after(10):
+        with anyio.fail_after(25):
             while b"\n" not in self._buffer:
                 self._buffer += await self.stream.receive()
         line, _, self._buffer = self._buffer.partition(b"\n")
@@ -66,7 +66,7 @@ async def served(hub: WireHub, **limits: Any) -> AsyncIterator[Lines]:
         tasks.start_soon(serve)
         async with await anyio.connect_tcp("127.0.0.1", port) as client:
             yield Lines(client)
-        with anyio.fail_after(10):
+        with anyio.fail_after(25):
             while tasks._tasks:  # type: ignore[attr-defined]  # anyio has no public count of a group's tasks
                 await anyio.sleep(0.005)
 
@@ -132,7 +132,7 @@ async def test_a_child_ends_when_its_stdin_ends_and_prints_nothing_else_to_stdou
         lines = Lines(StapledByteStream(process.stdin, process.stdout))
         assert (await lines.ask(line.strip()))["id"] == 1
         await process.stdin.aclose()
-        with anyio.fail_after(10):
+        with anyio.fail_after(25):
             rest = b"".join([chunk async for chunk in process.stdout])
             assert await process.wait() == 0
     assert rest == b""

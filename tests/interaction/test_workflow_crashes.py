@@ -35,7 +35,7 @@ async def test_a_change_is_judged_once_however_often_its_process_is_killed(tmp_p
             return len({key for _, key, _ in calls(tmp_path)}) >= number
 
         try:
-            await eventually(far_enough, seconds=40)
+            await eventually(far_enough, seconds=60)
         finally:
             child.kill()
             await anyio.to_thread.run_sync(child.wait)
@@ -45,7 +45,7 @@ async def test_a_change_is_judged_once_however_often_its_process_is_killed(tmp_p
             question: dict[str, Any] | None = (await workflows.get("run_1")).status.get(APPROVAL_STATUS)
             return question
 
-        assert "7 findings" in (await eventually(asked, seconds=20))["question"]
+        assert "7 findings" in (await eventually(asked, seconds=60))["question"]
         await workflows.approve("run_1", Verdict(True, "ada"))
         ended = await workflows.wait("run_1", 20)
         assert (ended.state, ended.result["decision"]) == ("completed", "approved")

@@ -167,7 +167,7 @@ def count(counts: dict[str, int], key: str) -> None:
 
 async def until(condition: Any) -> None:
     """Wait, bounded, for something without an event of its own."""
-    with anyio.fail_after(10):
+    with anyio.fail_after(25):
         while not condition():
             await anyio.sleep(0.005)
 
@@ -200,7 +200,7 @@ async def serving(hub: WireHub, chosen: HubSettings | None = None) -> AsyncItera
             await run_http(app, chosen, on_listening=on_listening)
 
         tasks.start_soon(run)
-        with anyio.fail_after(10):
+        with anyio.fail_after(25):
             await listening.wait()
         try:
             yield app, port
@@ -305,7 +305,7 @@ class Connection:
 
     async def head(self) -> tuple[int, dict[str, str]]:
         """Read status and headers."""
-        with anyio.fail_after(10):
+        with anyio.fail_after(25):
             lines = (await self._until(b"\r\n\r\n")).decode("latin-1").split("\r\n")
         headers = {}
         for line in lines[1:]:
@@ -316,7 +316,7 @@ class Connection:
 
     async def chunk(self) -> bytes:
         """Read one chunk of a chunked body; empty at its end."""
-        with anyio.fail_after(10):
+        with anyio.fail_after(25):
             size = int(await self._until(b"\r\n"), 16)
             data = await self._exactly(size)
             await self._exactly(2)

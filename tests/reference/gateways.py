@@ -61,14 +61,14 @@ async def charged(opened: ModelGateway) -> list[tuple[str, str]]:
 
 async def idle(server: ModelServer) -> None:
     """Wait until a server works on no answer; raises TimeoutError. Its answers are all there is to wait on."""
-    with anyio.fail_after(20):
+    with anyio.fail_after(50):
         while await anyio.to_thread.run_sync(server.busy_slots):
             pass
 
 
 async def busy(server: ModelServer) -> None:
     """Wait until a server works on an answer; raises TimeoutError."""
-    with anyio.fail_after(20):
+    with anyio.fail_after(50):
         while not await anyio.to_thread.run_sync(server.busy_slots):
             pass
 

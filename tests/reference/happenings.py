@@ -9,7 +9,7 @@ import anyio.lowlevel
 from quantum_suite.core.events import Event, EventData, NewEvent
 from quantum_suite.services.events.interface import ANY_VERSION, EventStore
 
-SECONDS = 20.0
+SECONDS = 50.0
 
 
 class Happened(EventData):

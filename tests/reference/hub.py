@@ -58,12 +58,17 @@ def write_config(file: Path, servers: Mapping[str, object]) -> None:
 
 @asynccontextmanager
 async def running_hub(
-    home: Path, servers: Mapping[str, object], *, extra: Sequence[Extra] = (), policy: HealthPolicy = QUICK
+    home: Path,
+    servers: Mapping[str, object],
+    *,
+    extra: Sequence[Extra] = (),
+    policy: HealthPolicy = QUICK,
+    drain_seconds: float = 5,
 ) -> AsyncIterator[RunningHub]:
     """Run a hub in front of `servers` with its state under `home`."""
     config = home / "mcp.json"
     write_config(config, servers)
-    limits = Limits(calls_per_minute=1_000_000, drain_seconds=5)
+    limits = Limits(calls_per_minute=1_000_000, drain_seconds=drain_seconds)
     settings = HubSettings(port=0, data_dir=home / "data", config=config, limits=limits)
     listening = anyio.Event()
     address: list[int] = []
@@ -78,7 +83,7 @@ async def running_hub(
             await run_http(HubApp(gateway, settings), settings, on_listening=heard)
 
         tasks.start_soon(serve)
-        with anyio.fail_after(10):
+        with anyio.fail_after(25):
             await listening.wait()
         yield RunningHub(f"http://127.0.0.1:{address[0]}/mcp", config, gateway)
         tasks.cancel_scope.cancel()
@@ -94,7 +99,7 @@ def bad(mode: str, **options: object) -> dict[str, object]:
     return {"command": sys.executable, "args": [str(REFERENCE / "bad_servers.py"), mode], "quantum": options}
 
 
-async def eventually(probe: Callable[[], Awaitable[Found | None]], *, seconds: float = 15) -> Found:
+async def eventually(probe: Callable[[], Awaitable[Found | None]], *, seconds: float = 60) -> Found:
     """Return what `probe` returns once it returns something true; raises TimeoutError."""
     with anyio.fail_after(seconds):
         while not (found := await probe()):

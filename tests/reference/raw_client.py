@@ -15,7 +15,7 @@ Json = dict[str, Any]
 TASKS = "io.modelcontextprotocol/tasks"
 ACCEPT = "application/json, text/event-stream"
 FINAL = frozenset({"completed", "failed", "cancelled"})
-PATIENCE_SECONDS = 20
+PATIENCE_SECONDS = 50
 _LOOK_SECONDS = 0.03
 _NAMED_BY = {"tools/call": "name", "tasks/get": "taskId", "tasks/update": "taskId", "tasks/cancel": "taskId"}
 

@@ -11,8 +11,8 @@ import anyio
 from anyio.streams.buffered import BufferedByteReceiveStream
 
 REFERENCE = Path(__file__).parent
-START_SECONDS = 30
-STOP_SECONDS = 15
+START_SECONDS = 60
+STOP_SECONDS = 45
 
 
 @asynccontextmanager

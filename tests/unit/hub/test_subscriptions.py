@@ -24,7 +24,7 @@ class Inbox:
         self.told.append((method, params))
 
     async def has(self, count: int) -> None:
-        with anyio.fail_after(5):
+        with anyio.fail_after(25):
             while len(self.told) < count:
                 await anyio.sleep(0)
 

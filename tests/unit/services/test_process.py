@@ -42,7 +42,7 @@ def runs(pid: int) -> bool:
 
 
 async def eventually(condition: Callable[[], bool]) -> None:
-    with anyio.fail_after(10):
+    with anyio.fail_after(25):
         while not condition():
             await anyio.sleep(0.01)
 

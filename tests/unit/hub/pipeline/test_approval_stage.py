@@ -386,7 +386,7 @@ async def test_a_handshake_call_without_a_yes_is_refused(
 
 async def test_a_handshake_call_waits_for_the_person_a_while_only(drop: MakeCall) -> None:
     stage = ApprovalStage(Authoriser(), StateSeal(lifetime_seconds=0.01))
-    with anyio.fail_after(10):
+    with anyio.fail_after(25):
         error = await refusal(stage, by_hand(drop, Person(None)))
     assert error.reason == "approval_unanswered"
 

@@ -77,7 +77,7 @@ class Bench:
         return await self.handles.start(call, ttl_seconds=None, server_task=server_task)
 
     async def until(self, run: Run, condition: Callable[[Run], Any] = lambda run: run.state in FINAL) -> Run:
-        with anyio.fail_after(5):
+        with anyio.fail_after(25):
             while not condition(run := await self.workflows.get(run.id)):
                 await anyio.sleep(0.005)
         return run

@@ -39,7 +39,7 @@ class Server:
         return {"action": "accept", "content": params}
 
     async def follow(self, era: Any = "modern", made: Json | None = None) -> Json:
-        with anyio.fail_after(5):
+        with anyio.fail_after(25):
             return await ServerTask(self.ask, era, made or MADE, "p").result(self, cancel_with_us=True)
 
 

@@ -164,7 +164,7 @@ async def linked(server: Server, era: Era = "modern", **options: Any) -> AsyncIt
 
 
 async def call(link: Link, name: str = "x", peer: Any = None, **options: Any) -> Json:
-    with anyio.fail_after(20):
+    with anyio.fail_after(50):
         return await link.request("tools/call", {"name": name}, peer or NoPeer(), **options)
 
 
@@ -175,7 +175,7 @@ async def failing(link: Link, **options: Any) -> RpcError:
 
 
 async def eventually(condition: Callable[[], bool]) -> None:
-    with anyio.fail_after(10):
+    with anyio.fail_after(25):
         while not condition():
             await anyio.sleep(0.005)
 
@@ -270,7 +270,7 @@ async def test_closing_the_response_cancels_a_modern_call() -> None:
         with anyio.move_on_after(0.1):
             await call(link)
         assert link.in_flight == 0
-        with anyio.fail_after(10):
+        with anyio.fail_after(25):
             await gone.wait()
 
     assert server.of("notifications/cancelled") == []
@@ -575,7 +575,7 @@ async def test_a_stream_left_open_behind_its_answer_is_closed() -> None:
 
     async with serving(linger) as server, linked(server) as link:
         assert await call(link) == {"ok": True}
-        with anyio.fail_after(10):
+        with anyio.fail_after(25):
             await gone.wait()
 
 

@@ -46,7 +46,7 @@ async def ignore(method: str, params: Json) -> None:
 
 async def call(link: Link, tool: str, envelope: Json | None = None, **options: Any) -> Json:
     params = {"name": tool, "arguments": {}, "_meta": envelope or meta()}
-    with anyio.fail_after(10):
+    with anyio.fail_after(25):
         return await link.request("tools/call", params, NoPeer(), **options)
 
 
@@ -55,7 +55,7 @@ def text(result: Json) -> str:
 
 
 async def eventually(condition: Callable[[], bool]) -> None:
-    with anyio.fail_after(5):
+    with anyio.fail_after(25):
         while not condition():
             await anyio.sleep(0.005)
 
@@ -228,5 +228,5 @@ async def test_a_lifespan_that_will_not_end_delays_nobody_for_ever() -> None:
     connector = InProcessConnector(MCPServer("s", lifespan=lifespan), close_seconds=0.05)
     await connector.connect(MODERN, ignore)
 
-    with anyio.fail_after(5):
+    with anyio.fail_after(25):
         await connector.aclose()

@@ -96,7 +96,7 @@ class Conversation:
 
 
 async def eventually(condition: Callable[[], bool]) -> None:
-    with anyio.fail_after(5):
+    with anyio.fail_after(25):
         while not condition():
             await anyio.sleep(0)
 

@@ -85,7 +85,7 @@ def pool_of(connector: FakeConnector, **options: Any) -> LinkPool:
 
 
 async def ask(pool: LinkPool, key: LinkKey = SHARED, **options: Any) -> Json:
-    with anyio.fail_after(10):
+    with anyio.fail_after(25):
         return await pool.request(key, "tools/call", {}, NoPeer(), **options)
 
 
@@ -94,7 +94,7 @@ def session(name: str) -> LinkKey:
 
 
 async def eventually(condition: Callable[[], bool]) -> None:
-    with anyio.fail_after(10):
+    with anyio.fail_after(25):
         while not condition():
             await anyio.sleep(0.002)
 
@@ -377,7 +377,7 @@ async def test_a_link_that_will_not_close_delays_the_end_only_so_long() -> None:
     async def for_ever() -> None:
         await anyio.sleep_forever()
 
-    with anyio.fail_after(5):
+    with anyio.fail_after(25):
         async with pool_of(connector, close_seconds=0.05) as pool:
             await ask(pool)
             connector.links[0].aclose = for_ever  # type: ignore[method-assign]

@@ -55,7 +55,7 @@ async def connect(connector: StdioConnector, era: Era = "handshake") -> StdioLin
 
 
 async def eventually(condition: Callable[[], bool]) -> None:
-    with anyio.fail_after(10):
+    with anyio.fail_after(25):
         while not condition():
             await anyio.sleep(0.01)
 
@@ -177,7 +177,7 @@ async def test_connecting_can_be_cancelled_and_leaves_no_process(tmp_path: Path)
 
 
 async def failing(link: StdioLink) -> RpcError:
-    with anyio.fail_after(20), pytest.raises(RpcError) as caught:
+    with anyio.fail_after(50), pytest.raises(RpcError) as caught:
         await link.request("tools/call", {"name": "x"}, NoPeer())
     return caught.value
 

@@ -232,16 +232,16 @@ async def test_a_store_that_is_away_delays_and_loses_nothing(journal: Path) -> N
     write(journal, range(5))
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(lambda: JournalRelay(journal, store).run(poll_seconds=0.01))
-        with anyio.fail_after(10):
+        with anyio.fail_after(25):
             while not store.refused:
                 await anyio.sleep(0.01)
         store.away, store.lose_answers = False, True
-        with anyio.fail_after(10):
+        with anyio.fail_after(25):
             while await store.count() < 5:
                 await anyio.sleep(0.01)
         store.lose_answers = False
         write(journal, range(5, 8))
-        with anyio.fail_after(10):
+        with anyio.fail_after(25):
             while await store.count() < 8:
                 await anyio.sleep(0.01)
         tasks.cancel_scope.cancel()
@@ -256,7 +256,7 @@ async def test_a_directory_that_is_away_delays_and_ends_nothing(
     write(disk, range(3))
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(lambda: JournalRelay(mount, store).run(poll_seconds=0.01))
-        with anyio.fail_after(10):
+        with anyio.fail_after(25):
             while await store.count() < 3:
                 await anyio.sleep(0.01)
             point(mount, tmp_path / "nothing")

@@ -16,7 +16,7 @@ from quantum_suite.services.projections.memory import MemoryProgressStore
 pytestmark = pytest.mark.anyio
 
 SUBJECT = "quantum.events.test.thing.happened"
-BOUND_SECONDS = 10.0
+BOUND_SECONDS = 50.0
 QUICK = Patience(attempts=3, first_delay_seconds=0.01, longest_delay_seconds=0.02, handler_seconds=5)
 
 

@@ -56,7 +56,7 @@ async def test_on_postgres_an_old_holder_waits_for_the_new_one_and_is_refused(po
                 except Fenced:
                     refused.append(True)
 
-        with anyio.fail_after(20):
+        with anyio.fail_after(50):
             async with (
                 anyio.create_task_group() as tasks,
                 database.connection() as connection,

@@ -104,7 +104,7 @@ def test_a_closed_database_says_so(tmp_path: Path) -> None:
 async def test_many_who_wait_for_the_file_leave_threads_to_others(tmp_path: Path) -> None:
     with SqliteDatabase(tmp_path / "notes.sqlite3", NOTES) as database:
         database.write_now(add)
-        with anyio.fail_after(20):
+        with anyio.fail_after(50):
             async with anyio.create_task_group() as tasks:
                 with database._reading, database._writing:
                     for _ in range(100):

@@ -29,7 +29,7 @@ async def test_an_absent_store_is_waited_for_with_one_line_in_the_log(caplog: py
             raise answer
         return answer
 
-    with caplog.at_level(logging.INFO), anyio.fail_after(10):
+    with caplog.at_level(logging.INFO), anyio.fail_after(25):
         async with following(look, News(), None, None, 0.001) as batches:
             assert await anext(batches) == events
     assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
@@ -48,7 +48,7 @@ async def test_what_is_looked_through_in_vain_is_not_looked_at_again() -> None:
         looked.append(after)
         return answers.pop(0)
 
-    with anyio.fail_after(10):
+    with anyio.fail_after(25):
         async with following(look, News(), Position("7"), None, 0.001) as batches:
             assert await anext(batches) == events
     assert looked == ["7", "50", "90", "90"]
@@ -65,7 +65,7 @@ async def test_news_that_comes_while_one_looks_is_not_missed() -> None:
             return Page([], None)
         return Page(events, Position("1"))
 
-    with anyio.fail_after(10):
+    with anyio.fail_after(25):
         async with following(look, news, None, None, 3600) as batches:
             assert await anext(batches) == events
 

@@ -489,7 +489,7 @@ async def test_a_deletion_that_a_status_saw_first_is_noticed_all_the_same(tmp_pa
     async with opened(tmp_path) as knowledge:
         await knowledge.index(root)
         (root / "b.py").unlink()
-        with anyio.fail_after(10):  # A stamp proves something once the file system's clock has gone on.
+        with anyio.fail_after(25):  # A stamp proves something once the file system's clock has gone on.
             while not stamp_of(root.stat()).is_proof(time.time_ns()):
                 await anyio.lowlevel.checkpoint()
         assert (await knowledge.status(root)).stale_files == 1

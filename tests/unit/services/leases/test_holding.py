@@ -12,7 +12,7 @@ from quantum_suite.services.leases.memory import MemoryLeaseStore
 
 pytestmark = pytest.mark.anyio
 
-BOUND_SECONDS = 10.0
+BOUND_SECONDS = 50.0
 TTL = 0.6
 
 

@@ -108,7 +108,7 @@ async def parked_positions(house: House) -> list[Position]:
 
 
 async def until_parked(house: House, count: int) -> list[ParkedEvent]:
-    with anyio.fail_after(20):
+    with anyio.fail_after(50):
         while len(parked := await house.progress.parked()) != count:
             await anyio.sleep(0.005)
     return parked
@@ -274,7 +274,7 @@ async def test_a_parked_event_is_dealt_with_when_it_is_replayed(house: House) ->
         (parked,) = await until_parked(house, 1)
         await until(lambda: sender.sent == [1, 3])
         await runner.request_replay("sender", parked.position, "key:admin")
-        with anyio.fail_after(20):
+        with anyio.fail_after(50):
             while (await runner.find_parked("sender", parked.position)).attempts != 2:
                 await anyio.sleep(0.005)
         sender.refuses = lambda _: None
@@ -352,7 +352,7 @@ async def test_a_request_is_done_once_over_restarts(house: House) -> None:
         sums.numbers = [99]
         await runner.request_rebuild("sums", None)
         await until(lambda: sums.numbers == [1])
-        with anyio.fail_after(20):
+        with anyio.fail_after(50):
             while await house.progress.checkpoint("control/sums") is None:
                 await anyio.sleep(0.005)
     sums.numbers = [98]

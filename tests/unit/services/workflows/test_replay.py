@@ -85,7 +85,7 @@ async def history(tmp_path_factory: pytest.TempPathFactory) -> History:
         open_workflows(path, workflows, (), events=events, leases=MemoryLeaseStore(), worker_id="w") as opened,
     ):
         run = await opened.start("original", {"a": 1}, OWNER)
-        with anyio.fail_after(20):
+        with anyio.fail_after(50):
             while not (await opened.get(run.id)).status.get(APPROVAL_STATUS):
                 await anyio.sleep(0.01)
         await opened.approve(run.id, Verdict(True, "user:bob"))

@@ -167,12 +167,12 @@ async def test_a_scan_that_is_cancelled_while_it_waits_takes_no_place(tmp_path: 
     bench.write("a.py")
     async with bench.capacity.place("a build"), anyio.create_task_group() as group:
         group.start_soon(bench.scan)
-        with anyio.fail_after(10):
+        with anyio.fail_after(25):
             while not any("taken by a build" in message for message in bench.messages):
                 await anyio.lowlevel.checkpoint()
         group.cancel_scope.cancel()
     assert engine.requests == []
-    with anyio.fail_after(10):
+    with anyio.fail_after(25):
         assert (await bench.scan()).state == "completed"
 
 
@@ -193,7 +193,7 @@ async def test_engines_run_side_by_side(tmp_path: Path) -> None:
         MemoryEngine("two", SECRETS, meeting(second, first)),
     )
     bench.write("a.py")
-    with anyio.fail_after(10):
+    with anyio.fail_after(25):
         assert (await bench.scan()).state == "completed"
 
 

@@ -19,7 +19,7 @@ from quantum_suite.tools.orchestrator.postures import POSTURE_EVENTS
 
 pytestmark = pytest.mark.anyio
 ADA = Owner("ada", ("operator",))
-SECONDS = 20.0
+SECONDS = 50.0
 GOAL: Json = {"path": "/repos/calc", "goal": "Return the larger of two numbers | quickly."}
 
 

@@ -25,7 +25,7 @@ from quantum_suite.services.workflows.tool_calls import ToolCall
 
 pytestmark = pytest.mark.anyio
 ADA = Owner("ada", ("operator",), ("/work",))
-SECONDS = 10.0
+SECONDS = 50.0
 
 
 @dataclass

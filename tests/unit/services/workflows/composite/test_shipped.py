@@ -21,7 +21,7 @@ from quantum_suite.tools.orchestrator.postures import POSTURE_EVENTS, posture_st
 
 pytestmark = pytest.mark.anyio
 ADA = Owner("ada", ("operator",))
-SECONDS = 20.0
+SECONDS = 50.0
 
 
 @dataclass

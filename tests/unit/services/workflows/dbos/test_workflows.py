@@ -35,7 +35,7 @@ from quantum_suite.services.workflows.queues import machine_queues
 pytestmark = pytest.mark.anyio
 
 OWNER = Owner("user:alice")
-BOUND_SECONDS = 20.0
+BOUND_SECONDS = 50.0
 
 
 class Place:
