@@ -1,7 +1,7 @@
 """One request sent to one model: reserved before, settled after, whatever happens in between."""
 
 import logging
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -92,7 +92,8 @@ class Attempt:
                     if isinstance(event, Finished):
                         self._usage = await self._counted(event.usage)
                         self._state = "answered"
-                        cost = await self._settle()
+                        # Waited for at the end of the call, while its event is written.
+                        cost = self._settle()
                         settled = True
                         yield replace(event, usage=replace(self._usage, cost_usd=cost))
                         return
@@ -117,6 +118,8 @@ class Attempt:
         asked = upper_input(request)
         most = Usage(asked, request.max_output_tokens, estimated=True)
         await self._books.prices.ready(candidate.options, candidate.model)
+        # What a round before has given back may be what this one needs.
+        await call.settled()
         cost = self._books.prices.cost(candidate.options, candidate.model, most)
         call.check_budget(candidate.name, asked + request.max_output_tokens, cost)
         now = datetime.now(UTC)
@@ -166,20 +169,26 @@ class Attempt:
         if self._state == "cut":
             received = estimate("".join(self._received))
             self._usage = Usage(estimated_input(self._request), received, estimated=True)
-        await self._settle()
+        self._settle()
+        await self._call.settled()
 
-    async def _settle(self) -> float | None:
-        """Write down what it took. An answer is not lost because the ledger is: the reservation stands then."""
+    def _settle(self) -> float | None:
+        """Hand to the ledger what it took, to be awaited with the call; return the cost."""
         cost = self._books.prices.cost(self._candidate.options, self._candidate.model, self._usage)
         self._call.took(self._usage, cost)
         outcome = Outcome(
             self._state, self._usage.input_tokens, self._usage.output_tokens, cost, self._usage.estimated
         )
+        settling = self._books.ledger.settle(self._call.principal, self._call.id, self._number, outcome)
+        self._call.settlements.append(self._kept(settling))
+        return None if cost is None else cost / NANO
+
+    async def _kept(self, settling: Awaitable[None]) -> None:
+        """Wait for the ledger. An answer is not lost because the ledger is: the reservation stands then."""
         with anyio.move_on_after(_SETTLE_SECONDS, shield=True):
             try:
-                await self._books.ledger.settle(self._call.principal, self._call.id, self._number, outcome)
+                await settling
             except SuiteError as error:
                 logger.error(
                     "Attempt %d of call %s stays charged as estimated: %s", self._number, self._call.id, error
                 )
-        return None if cost is None else cost / NANO

@@ -1,6 +1,6 @@
 """The port to the ledger: every attempt is reserved before it is made, and settled after."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal, Protocol
@@ -119,7 +119,10 @@ class Used:
 
 class Ledger(Protocol):
     """Keeps charges. What `reserve` and `settle` have returned survives the process; several may use one ledger,
-    and no two of them together pass a budget. Raises Unavailable while the database is away."""
+    and no two of them together pass a budget. Raises Unavailable while the database is away.
+
+    A reservation stands until it is settled: one that nobody settles stays charged as it was estimated.
+    """
 
     async def reserve(self, reservation: Reservation, budgets: Sequence[Budget]) -> None:
         """Hold back an upper estimate. Raises Refused where a budget does not cover it: then nothing is held.
@@ -129,8 +132,11 @@ class Ledger(Protocol):
         """
         ...
 
-    async def settle(self, principal: str, call_id: str, attempt: int, outcome: Outcome) -> None:
-        """Replace a reservation by what was taken. A second settling changes nothing."""
+    def settle(self, principal: str, call_id: str, attempt: int, outcome: Outcome) -> Awaitable[None]:
+        """Replace a reservation by what was taken: at the latest when awaited, and kept once that has returned.
+
+        What is returned has to be awaited, once. A second settling changes nothing.
+        """
         ...
 
     async def spent(self, scope: str) -> list[Spent]:
@@ -149,11 +155,24 @@ class Ledger(Protocol):
         """Return reservations that expired: attempts whose process ended first, charged as estimated."""
         ...
 
+    async def fold(self, before: datetime) -> int:
+        """Replace the settled attempts of the days (UTC) before that of `before` by sums, and return how many.
+
+        Sums are kept a day, principal, model and purpose: what is spent and used stays exact. Charges and call ids
+        are forgotten.
+        """
+        ...
+
 
 def periods_of(moment: datetime) -> dict[Period, str]:
     """Return the names of the day and the month a moment is in."""
-    day = moment.astimezone(UTC).date().isoformat()
+    day = day_of(moment)
     return {"day": day, "month": day[:7]}
+
+
+def day_of(moment: datetime) -> str:
+    """Return the name of the day a moment is in."""
+    return moment.astimezone(UTC).date().isoformat()
 
 
 def began(per: Period, moment: datetime) -> datetime:

@@ -2,8 +2,9 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import UTC, datetime
+from typing import TypeVar
 
 from quantum_suite.services.llm.ledger.interface import (
     EVERYBODY,
@@ -18,11 +19,14 @@ from quantum_suite.services.llm.ledger.interface import (
     another_request,
     began,
     check_budget,
+    day_of,
     periods_of,
     too_often,
 )
 
 _Key = tuple[str, str, int]
+_Names = TypeVar("_Names", bound=tuple[str, ...])
+_COUNTS = tuple(field.name for field in fields(Used) if field.type in (int, "int"))
 
 
 def _now() -> datetime:
@@ -37,6 +41,7 @@ class MemoryLedger:
         self._charges: dict[_Key, Charge] = {}
         self._digests: dict[tuple[str, str], str] = {}
         self._totals: dict[tuple[str, str], Spent] = {}
+        self._folded: dict[tuple[str, str, str, str, str], Used] = {}
 
     async def reserve(self, reservation: Reservation, budgets: Sequence[Budget]) -> None:
         call = (reservation.principal, reservation.call_id)
@@ -98,9 +103,12 @@ class MemoryLedger:
         groups: dict[tuple[str, str, str, str], list[Charge]] = {}
         for one in self._charges.values():
             if principal in (None, one.principal) and one.reserved_at >= since:
-                groups.setdefault((one.principal, one.provider, one.model, one.purpose), []).append(one)
-        found = [_used(names, charges) for names, charges in groups.items()]
-        return sorted(found, key=lambda one: one.input_tokens + one.output_tokens, reverse=True)
+                groups.setdefault(_names(one), []).append(one)
+        sums = {names: _used(names, charges) for names, charges in groups.items()}
+        for (day, *_), folded in self._folded.items():
+            if day >= day_of(since) and principal in (None, folded.principal):
+                _sum_up(sums, _names(folded), folded)
+        return sorted(sums.values(), key=lambda one: one.input_tokens + one.output_tokens, reverse=True)
 
     async def charges(self, principal: str | None = None, *, limit: int = 50) -> list[Charge]:
         found = [one for one in self._charges.values() if principal in (None, one.principal)]
@@ -110,6 +118,23 @@ class MemoryLedger:
         now = self._now()
         found = await self.charges(principal, limit=len(self._charges))
         return [one for one in found if one.state == "reserved" and one.expires_at < now]
+
+    async def fold(self, before: datetime) -> int:
+        day = day_of(before)
+        old = [
+            (key, one)
+            for key, one in self._charges.items()
+            if one.state != "reserved" and day_of(one.reserved_at) < day
+        ]
+        for key, one in old:
+            _sum_up(self._folded, (day_of(one.reserved_at), *_names(one)), _used(_names(one), [one]))
+            del self._charges[key]
+        calls = {key[:2] for key in self._charges}
+        self._digests = {call: digest for call, digest in self._digests.items() if call in calls}
+        self._totals = {
+            names: spent for names, spent in self._totals.items() if len(names[1]) < len(day) or names[1] >= day
+        }
+        return len(old)
 
     def _total(self, scope: str, period: str) -> Spent:
         return self._totals.get((scope, period)) or Spent(scope, period, 0, 0, 0)
@@ -121,6 +146,18 @@ class MemoryLedger:
                 self._totals[scope, period] = Spent(
                     scope, period, before.nano_usd + nano_usd, before.tokens + tokens, before.attempts + attempts
                 )
+
+
+def _names(one: Charge | Used) -> tuple[str, str, str, str]:
+    return one.principal, one.provider, one.model, one.purpose
+
+
+def _sum_up(sums: dict[_Names, Used], names: _Names, more: Used) -> None:
+    """Add to a sum, whose counts are all that is not a name."""
+    if (before := sums.get(names)) is not None:
+        added = {name: getattr(before, name) + getattr(more, name) for name in _COUNTS}
+        more = replace(before, **added)
+    sums[names] = more
 
 
 def _used(names: tuple[str, str, str, str], charges: Sequence[Charge]) -> Used:

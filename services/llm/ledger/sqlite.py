@@ -1,13 +1,14 @@
 """The ledger in an SQLite file, shared by the processes of a machine."""
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from quantum_suite.services.databases.sqlite import SqliteDatabase
+import anyio
+
 from quantum_suite.services.llm.ledger.interface import (
     EVERYBODY,
     MOST_REPEATS,
@@ -21,9 +22,11 @@ from quantum_suite.services.llm.ledger.interface import (
     another_request,
     began,
     check_budget,
+    day_of,
     periods_of,
     too_often,
 )
+from quantum_suite.services.llm.ledger.sqlite_writer import LedgerWriter, ProcessSafeDatabase
 
 _MIGRATIONS = (
     """
@@ -40,6 +43,14 @@ CREATE TABLE totals (
     scope TEXT NOT NULL, period TEXT NOT NULL, nano_usd INTEGER NOT NULL, tokens INTEGER NOT NULL,
     attempts INTEGER NOT NULL, PRIMARY KEY (scope, period)) STRICT, WITHOUT ROWID;
 """,
+    """
+CREATE TABLE folded (
+    day TEXT NOT NULL, principal TEXT NOT NULL, provider TEXT NOT NULL, model TEXT NOT NULL, purpose TEXT NOT NULL,
+    attempts INTEGER NOT NULL, answered INTEGER NOT NULL, cut INTEGER NOT NULL, failed INTEGER NOT NULL,
+    input_tokens INTEGER NOT NULL, output_tokens INTEGER NOT NULL, nano_usd INTEGER NOT NULL,
+    unpriced INTEGER NOT NULL, estimated INTEGER NOT NULL,
+    PRIMARY KEY (day, principal, provider, model, purpose)) STRICT, WITHOUT ROWID;
+""",
 )
 _COLUMNS = (
     "principal, call_id, attempt, provider, model, purpose, state, input_tokens, output_tokens, nano_usd, "
@@ -52,26 +63,54 @@ _RESERVE = (
     "nano_usd = :nano_usd, repeats = repeats + 1, expires_at = :expires_at"
 )
 _KEY = "principal = :principal AND call_id = :call_id AND attempt = :attempt"
-_HELD = (
-    "SELECT state, output_tokens, coalesce(nano_usd, 0), reserved_at, repeats FROM charges "  # noqa: S608  # constants only
-    f"WHERE {_KEY}"
+_CALL = (
+    "SELECT attempt, request_digest, state, output_tokens, coalesce(nano_usd, 0), reserved_at, repeats "
+    "FROM charges WHERE principal = :principal AND call_id = :call_id"
 )
+_HELD = f"SELECT state, output_tokens, coalesce(nano_usd, 0), reserved_at FROM charges WHERE {_KEY}"  # noqa: S608  # constants only
 _REPEATED = f"UPDATE charges SET repeats = repeats + 1 WHERE {_KEY}"  # noqa: S608  # constants only
 _SETTLE = (
     "UPDATE charges SET state = :state, input_tokens = :asked, output_tokens = :answered, "  # noqa: S608  # constants only
     f"nano_usd = :nano_usd, estimated = :estimated WHERE {_KEY}"
 )
 _ADD = (
-    "INSERT INTO totals VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET nano_usd = nano_usd + excluded.nano_usd, "
+    "INSERT INTO totals VALUES "
+    "(?1, ?3, ?5, ?6, ?7), (?1, ?4, ?5, ?6, ?7), (?2, ?3, ?5, ?6, ?7), (?2, ?4, ?5, ?6, ?7) "
+    "ON CONFLICT DO UPDATE SET nano_usd = nano_usd + excluded.nano_usd, "
     "tokens = tokens + excluded.tokens, attempts = attempts + excluded.attempts"
 )
-_USED = """
-SELECT principal, provider, model, purpose, count(*), sum(state = 'answered'), sum(state = 'cut'),
-    sum(state = 'failed'), sum(input_tokens), sum(output_tokens), sum(coalesce(nano_usd, 0)),
-    sum(nano_usd IS NULL), sum(estimated AND state <> 'failed')
-FROM charges WHERE reserved_at >= ?1 AND (?2 IS NULL OR principal = ?2)
+_SUMS = """count(*) attempts,
+    sum(state = 'answered') answered, sum(state = 'cut') cut, sum(state = 'failed') failed,
+    sum(input_tokens) input_tokens, sum(output_tokens) output_tokens, sum(coalesce(nano_usd, 0)) nano_usd,
+    sum(nano_usd IS NULL) unpriced, sum(estimated AND state <> 'failed') estimated"""
+_USED = f"""
+SELECT principal, provider, model, purpose, sum(attempts), sum(answered), sum(cut), sum(failed), sum(input_tokens),
+    sum(output_tokens), sum(nano_usd), sum(unpriced), sum(estimated)
+FROM (
+    SELECT principal, provider, model, purpose, {_SUMS} FROM charges
+    WHERE reserved_at >= :since AND (:principal IS NULL OR principal = :principal) GROUP BY 1, 2, 3, 4
+    UNION ALL
+    SELECT principal, provider, model, purpose, attempts, answered, cut, failed, input_tokens, output_tokens,
+        nano_usd, unpriced, estimated FROM folded
+    WHERE day >= :day AND (:principal IS NULL OR principal = :principal))
 GROUP BY 1, 2, 3, 4 ORDER BY sum(input_tokens + output_tokens) DESC LIMIT 1000
-"""
+"""  # noqa: S608  # constants only
+_FOLDED_AT_ONCE = 2000
+_OLD = "state <> 'reserved' AND reserved_at < ?1 ORDER BY reserved_at, principal, call_id, attempt LIMIT ?2"
+_FOLD = f"""
+INSERT INTO folded SELECT substr(reserved_at, 1, 10) day, principal, provider, model, purpose, {_SUMS}
+FROM (SELECT * FROM charges WHERE {_OLD}) WHERE true GROUP BY 1, 2, 3, 4, 5
+ON CONFLICT DO UPDATE SET attempts = attempts + excluded.attempts, answered = answered + excluded.answered,
+    cut = cut + excluded.cut, failed = failed + excluded.failed,
+    input_tokens = input_tokens + excluded.input_tokens, output_tokens = output_tokens + excluded.output_tokens,
+    nano_usd = nano_usd + excluded.nano_usd, unpriced = unpriced + excluded.unpriced,
+    estimated = estimated + excluded.estimated
+"""  # noqa: S608  # constants only
+_FORGET = f"""
+DELETE FROM charges
+WHERE (principal, call_id, attempt) IN (SELECT principal, call_id, attempt FROM charges WHERE {_OLD})
+"""  # noqa: S608  # constants only
+_FORGET_DAYS = "DELETE FROM totals WHERE length(period) = 10 AND period < ?"
 
 
 def _now() -> datetime:
@@ -82,7 +121,8 @@ class SqliteLedger:
     """Keeps charges in the file at `path`, which is made on first use. Close it, or use it in a `with`."""
 
     def __init__(self, path: Path, now: Callable[[], datetime] = _now) -> None:
-        self._database = SqliteDatabase(path, _MIGRATIONS)
+        self._database = ProcessSafeDatabase(path, _MIGRATIONS)
+        self._writer = LedgerWriter(self._database)
         self._now = now
 
     def __enter__(self) -> Self:
@@ -94,22 +134,27 @@ class SqliteLedger:
         self.close()
 
     def close(self) -> None:
-        """Close the file; later calls raise Unavailable."""
+        """Write what was handed over and close the file; later calls raise Unavailable."""
+        self._writer.close()
         self._database.close()
 
     async def reserve(self, reservation: Reservation, budgets: Sequence[Budget]) -> None:
-        await self._database.write(lambda db: _reserve(db, reservation, budgets, self._now()))
+        done = self._writer.submit(lambda db: _reserve(db, reservation, budgets, self._now()))
+        # Who is cancelled has to know what became of it all the same.
+        with anyio.CancelScope(shield=True):
+            await done
 
-    async def settle(self, principal: str, call_id: str, attempt: int, outcome: Outcome) -> None:
+    def settle(self, principal: str, call_id: str, attempt: int, outcome: Outcome) -> Awaitable[None]:
         key = {"principal": principal, "call_id": call_id, "attempt": attempt}
-        await self._database.write(lambda db: _settle(db, key, outcome))
+        return self._writer.submit(lambda db: _settle(db, key, outcome))
 
     async def spent(self, scope: str) -> list[Spent]:
         periods = periods_of(self._now()).values()
         return await self._database.read(lambda db: [_total(db, scope, period) for period in periods])
 
     async def used(self, per: Period, principal: str | None = None) -> list[Used]:
-        told = (_text(began(per, self._now())), principal)
+        since = began(per, self._now())
+        told = {"since": _text(since), "day": day_of(since), "principal": principal}
         return await self._database.read(lambda db: [Used(*row) for row in db.execute(_USED, told)])
 
     async def charges(self, principal: str | None = None, *, limit: int = 50) -> list[Charge]:
@@ -129,6 +174,13 @@ class SqliteLedger:
         now = _text(self._now())
         return await self._database.read(lambda db: [_charge(row) for row in db.execute(query, (now, principal))])
 
+    async def fold(self, before: datetime) -> int:
+        day = day_of(before)
+        found = 0
+        while more := await self._database.write(lambda db: _fold(db, day)):
+            found += more
+        return found
+
 
 def _reserve(db: sqlite3.Connection, reservation: Reservation, budgets: Sequence[Budget], now: datetime) -> None:
     told: dict[str, Any] = {
@@ -143,14 +195,12 @@ def _reserve(db: sqlite3.Connection, reservation: Reservation, budgets: Sequence
         "nano_usd": reservation.nano_usd,
         "expires_at": _text(reservation.expires_at),
     }
-    other = db.execute(
-        "SELECT 1 FROM charges WHERE principal = :principal AND call_id = :call_id "
-        "AND request_digest <> :request_digest LIMIT 1",
-        told,
-    )
-    if other.fetchone() is not None:
-        raise another_request(reservation.call_id)
-    before = db.execute(_HELD, told).fetchone()
+    before = None
+    for attempt, digest, *held in db.execute(_CALL, told):
+        if digest != reservation.request_digest:
+            raise another_request(reservation.call_id)
+        if attempt == reservation.attempt:
+            before = held
     if before is not None and before[4] >= MOST_REPEATS:
         raise too_often(reservation.call_id)
     if before is not None and before[0] != "reserved":
@@ -181,19 +231,24 @@ def _settle(db: sqlite3.Connection, key: dict[str, Any], outcome: Outcome) -> No
             "estimated": outcome.estimated,
         },
     )
-    _, held_tokens, held_usd, reserved_at, _ = before
+    _, held_tokens, held_usd, reserved_at = before
     tokens = outcome.input_tokens + outcome.output_tokens - held_tokens
     usd = (outcome.nano_usd or 0) - held_usd
     _add(db, key["principal"], datetime.fromisoformat(reserved_at), tokens, usd, attempts=0)
 
 
 def _add(db: sqlite3.Connection, principal: str, at: datetime, tokens: int, nano_usd: int, attempts: int) -> None:
-    rows = [
-        (scope, period, nano_usd, tokens, attempts)
-        for scope in (principal, EVERYBODY)
-        for period in periods_of(at).values()
-    ]
-    db.executemany(_ADD, rows)
+    periods = periods_of(at)
+    db.execute(_ADD, (principal, EVERYBODY, periods["day"], periods["month"], nano_usd, tokens, attempts))
+
+
+def _fold(db: sqlite3.Connection, day: str) -> int:
+    """Fold the oldest attempts, so few that nobody waits for long; return how many."""
+    db.execute(_FOLD, (day, _FOLDED_AT_ONCE))
+    gone = db.execute(_FORGET, (day, _FOLDED_AT_ONCE)).rowcount
+    if gone < _FOLDED_AT_ONCE:
+        db.execute(_FORGET_DAYS, (day,))
+    return gone
 
 
 def _total(db: sqlite3.Connection, scope: str, period: str) -> Spent:
