@@ -34,7 +34,7 @@ demo: setup ## start the suite, scan REPO=path through an MCP client, print the 
 test: setup-test lint types smoke ## everything CI runs
 	$(BIN)/pytest -n $(TEST_PROCESSES) --dist worksteal
 
-coverage: setup-test ## the tests again, with what they reach of the code (half as long again)
+coverage: setup-test ## the tests again, with what they reach of the code
 	$(BIN)/pytest -n $(TEST_PROCESSES) --dist worksteal --cov --cov-report=term:skip-covered
 
 lint: setup-test ## formatting, lint rules, layers
@@ -63,7 +63,7 @@ lock: ## resolve dependencies anew, with hashes
 	@[ -x .cache/lock/bin/uv ] || { python3 -m venv .cache/lock && .cache/lock/bin/pip install -q uv==$(UV_VERSION); }
 	.cache/lock/bin/uv pip compile pyproject.toml --extra trivy --extra knowledge --extra llm --extra types --group build \
 	    --universal --no-strip-extras --python-version 3.11 --generate-hashes --no-header --no-annotate $(LOCK_OPTIONS) -q -o requirements.lock
-	.cache/lock/bin/uv pip compile pyproject.toml --extra trivy --extra knowledge --extra llm --extra types --extra otel --extra nats --extra valkey --extra analytics --extra keyring --group build --group test --group lint -c requirements.lock \
+	.cache/lock/bin/uv pip compile pyproject.toml --extra trivy --extra knowledge --extra llm --extra types --extra otel --extra nats --extra valkey --extra analytics --extra keyring --extra sre --extra infra --group build --group test --group lint -c requirements.lock \
 	    --universal --no-strip-extras --python-version 3.11 --generate-hashes --no-header --no-annotate $(LOCK_OPTIONS) -q -o requirements-test.lock
 	@! grep -nE '://|index-url|find-links' requirements.lock requirements-test.lock
 

@@ -22,6 +22,12 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 LOCKS = {"runtime": "requirements.lock", "test": "requirements-test.lock"}
+TEST_PROGRAMS = {
+    "bwrap": "bubblewrap",
+    "prometheus": "prometheus",
+    "prometheus-alertmanager": "prometheus-alertmanager",
+}
+"""Programs that tests start, and the Debian packages they come in."""
 INCLUDES = {"runtime": ("runtime",), "test": ("test", "runtime")}
 """What else is there once a lock is installed: the test lock is made to agree with the other one."""
 
@@ -33,8 +39,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("kind", choices=LOCKS)
     kind = parser.parse_args().kind
-    if kind == "test" and shutil.which("bwrap") is None:
-        install_bubblewrap()
+    if kind == "test":
+        install_test_programs()
     if installed(kind):
         return 0
     with alone():
@@ -128,22 +134,29 @@ def install_venv_package() -> None:
         sys.exit(f"Error: {sys.executable} can make no virtual environment. Install {package}, then try again.")
 
 
-def install_bubblewrap() -> None:
-    """Have apt bring the sandbox for foreign code; without it the tests of that sandbox alone stay out."""
-    if not sys.platform.startswith("linux"):
+def install_test_programs() -> None:
+    """Have apt bring the programs that tests start; what does not come is named, with what is left out."""
+    missing = {program: package for program, package in TEST_PROGRAMS.items() if shutil.which(program) is None}
+    if not missing or not sys.platform.startswith("linux"):
         return
     if shutil.which("apt-get"):
-        say("installing bubblewrap with apt, for the sandbox's tests ...")
-        apt_install("bubblewrap")
-    if shutil.which("bwrap") is None:
-        say("bubblewrap is not here: what tests it is left out. Install it with your system's package manager.")
+        say(f"installing {', '.join(missing.values())} with apt, for the tests ...")
+        apt_install(*missing.values())
+    for program, package in missing.items():
+        if shutil.which(program) is None:
+            say(
+                f"{package} is not here: what tests it fails or is left out. Install it with your package manager."
+            )
 
 
-def apt_install(package: str) -> None:
-    """Install a Debian package; whoever needs it looks whether it came."""
+def apt_install(*packages: str) -> None:
+    """Install Debian packages; whoever needs them looks whether they came."""
     sudo = [] if os.geteuid() == 0 else ["sudo", "-n"]
     subprocess.run([*sudo, "apt-get", "update", "-qq"], check=False)
-    subprocess.run([*sudo, "apt-get", "install", "-y", "-qq", package], check=False, stdout=subprocess.DEVNULL)
+    install = [*sudo, "apt-get", "install", "-y", "-qq", "--no-install-recommends", *packages]
+    subprocess.run(
+        install, check=False, stdout=subprocess.DEVNULL, env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    )
 
 
 def run(command: Sequence[str]) -> None:
