@@ -25,9 +25,12 @@ class Watcher:
         self.skipped = False
         self.message = ""
 
-    @pytest.hookimpl(tryfirst=True)
+    @pytest.hookimpl
     def pytest_runtest_makereport(self, item: Any, call: Any) -> Any:
-        """Report a plain failure without its traceback."""
+        """Report a plain failure without its traceback.
+
+        Not `tryfirst`: pytest's own plugin for `unittest` comes first and puts the exception into `call`.
+        """
         if not self.brief or call.excinfo is None or isinstance(call.excinfo.value, _SKIPS):
             return None
         return pytest.TestReport(
