@@ -13,6 +13,7 @@ from quantum_suite.services.capacity.interface import Capacity
 from quantum_suite.services.events.interface import EventStore
 from quantum_suite.services.knowledge.interface import Knowledge
 from quantum_suite.services.llm.interface import Gateway
+from quantum_suite.services.metrics.sources import MetricSources
 from quantum_suite.services.objects.interface import ObjectStore
 from quantum_suite.services.projections.runner import ProjectionRunner
 from quantum_suite.services.workflows.composite.composites import Composites
@@ -52,6 +53,8 @@ class Services:
     """What is known of the code in workspaces. Roots are checked against the caller's grant before it is asked."""
     models: Gateway | None = None
     """Where language models are asked. Where none is configured, asking is refused with how to configure one."""
+    metrics: MetricSources | None = None
+    """Where metrics are asked for, by the names the operator gave. Asking one that is not there says how to add it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,1 @@
+"""What QSRE's resources show."""
