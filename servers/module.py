@@ -54,7 +54,7 @@ class Services:
     models: Gateway | None = None
     """Where language models are asked. Where none is configured, asking is refused with how to configure one."""
     metrics: MetricSources | None = None
-    """Where metrics are asked for, by the names the operator gave. Asking one that is not there says how to add it."""
+    """Where metrics are asked for, by the names the operator gave. One that is not there says how to add it."""
 
 
 @dataclass(frozen=True, slots=True)

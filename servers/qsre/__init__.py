@@ -9,7 +9,7 @@ _INSTRUCTIONS = (
 )
 
 
-def build(services: Services) -> Module:
+def build(services: Services) -> Module:  # noqa: ARG001 - every module is built from the same
     """Put the module together. Nothing is opened and nobody is called until a tool is."""
     server = ModuleServer(
         "qsre", title="QSRE", instructions=_INSTRUCTIONS, version=__version__, log_level="WARNING"

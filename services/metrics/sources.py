@@ -6,8 +6,8 @@ from typing import TypeVar
 from quantum_suite.core.errors import CallerError
 from quantum_suite.services.metrics.interface import AlertManager, MetricSource
 
-_HOW = "Set QUANTUM_METRICS to names and addresses, such as production=http://prometheus:9090, and start the hub again."
-_HOW_ALERTS = "Set QUANTUM_ALERTMANAGER, such as main=http://alertmanager:9093, and start the hub again."
+_HOW = "Set QUANTUM_METRICS to names and addresses, e.g. live=http://prometheus:9090, and start the hub again."
+_HOW_ALERTS = "Set QUANTUM_ALERTMANAGER, e.g. main=http://alertmanager:9093, and start the hub again."
 
 Named = TypeVar("Named")
 
