@@ -1,0 +1,1 @@
+"""Infrastructure as code: one plan model over engines, and the engines."""
