@@ -48,7 +48,7 @@ class StackRequest:
     deadline_seconds: float = 1800.0
     """For everything: program, providers, policies."""
     environment: Mapping[str, str] = field(default_factory=dict)
-    """What program and providers find in their environment, credentials for instance. Masked in what they print."""
+    """What program and providers find in their environment, credentials for instance. Masked in what they say."""
     policy_packs: tuple[Path, ...] = ()
     """Folders of Pulumi policy packs."""
     import_: "ImportRequest | None" = None
@@ -146,7 +146,7 @@ class Engine(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ResourceState:
-    """A resource as the state knows it. Property values are JSON with Pulumi's special objects kept as they are."""
+    """A resource as the state knows it. Property values are JSON, Pulumi's special objects kept as they are."""
 
     urn: str
     type: str
