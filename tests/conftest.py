@@ -10,6 +10,7 @@ from shutil import rmtree
 import pytest
 from reference.backends import S3, Nats, Postgres, Valkey, running
 from reference.models import ModelServer
+from reference.prometheus import Watched, watched_shop
 
 _numbers = itertools.count(1)
 
@@ -49,6 +50,13 @@ def nats_url(backends_directory: Path) -> Iterator[str]:
     server = Nats(backends_directory / "nats")
     with running(server):
         yield server.url
+
+
+@pytest.fixture(scope="session")
+def watched(backends_directory: Path) -> Iterator[Watched]:
+    """A small service under Prometheus and Alertmanager for the whole session: look, change nothing."""
+    with watched_shop(backends_directory / "watched") as running_shop:
+        yield running_shop
 
 
 @pytest.fixture(scope="session")
