@@ -1,7 +1,7 @@
 """One request sent to one model: reserved before, settled after, whatever happens in between."""
 
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -24,7 +24,7 @@ from quantum_suite.services.llm.interface import (
 from quantum_suite.services.llm.ledger.interface import Budget, Ledger, Outcome, Reservation
 from quantum_suite.services.llm.prices import NANO, PriceList
 from quantum_suite.services.llm.routing import Candidate
-from quantum_suite.services.llm.tokens import call_text, estimate, estimated_input, texts_of, upper_input
+from quantum_suite.services.llm.tokens import call_text, estimate, estimated_input, texts_of
 
 logger = logging.getLogger(__name__)
 
@@ -50,11 +50,18 @@ class Books:
 
 
 class Attempt:
-    """Asks a provider once. Use its `events` once, and close them."""
+    """Asks a provider once, for `most` at the most. Use its `events` once, and close them."""
 
     def __init__(
-        self, call: Call, candidate: Candidate, request: ModelRequest, provider: Provider, books: Books
+        self,
+        call: Call,
+        candidate: Candidate,
+        request: ModelRequest,
+        provider: Provider,
+        books: Books,
+        most: Usage,
     ) -> None:
+        self._most = most
         self._call = call
         self._candidate = candidate
         self._request = request
@@ -65,11 +72,6 @@ class Attempt:
         self._characters = 0
         self._state: Literal["answered", "cut", "failed"] = "failed"
         self._usage = Usage(0, 0, estimated=True)
-
-    @property
-    def upper_tokens(self) -> int:
-        """The most tokens it takes, sent and received."""
-        return upper_input(self._request) + self._request.max_output_tokens
 
     async def events(self) -> AsyncGenerator[ModelEvent, None]:
         """Yield the answer. Raises Refused where a budget does not cover it, and the tree of ProviderError."""
@@ -82,46 +84,43 @@ class Attempt:
         try:
             async with AsyncExitStack() as stack:
                 with anyio.fail_after(self._call.remaining):
-                    manager = self._provider.stream(self._request, self._candidate.model)
+                    manager = self._provider.stream(self._request, self._candidate.model, self._call.ends_at)
                     arriving = await stack.enter_async_context(manager)
-                while True:
-                    with anyio.CancelScope(deadline=self._call.ends_at) as waiting:
-                        event = await anext(arriving)
-                    if waiting.cancelled_caught:
-                        raise TimeoutError
+                async for event in arriving:
                     if isinstance(event, Finished):
                         self._usage = await self._counted(event.usage)
                         self._state = "answered"
-                        # Waited for at the end of the call, while its event is written.
-                        cost = self._settle()
+                        cost = await self._settle()
                         settled = True
                         yield replace(event, usage=replace(self._usage, cost_usd=cost))
                         return
                     self._note(event)
                     yield event
         except ProviderError as error:
+            if not self._call.remaining:
+                raise self._deadline_passed() from error
             if not error.answered_anything and not self._received and not isinstance(error, Silent):
                 self._state = "failed"
             raise
         except TimeoutError:
-            raise DeadlinePassed(
-                f"{self._candidate.name} did not answer within the call's deadline.",
-                engine=self._candidate.name,
-                answered_anything=bool(self._received),
-            ) from None
+            raise self._deadline_passed() from None
         finally:
             if not settled:
                 await self._settle_what_came()
 
+    def _deadline_passed(self) -> DeadlinePassed:
+        return DeadlinePassed(
+            f"{self._candidate.name} did not answer within the call's deadline.",
+            engine=self._candidate.name,
+            answered_anything=bool(self._received),
+        )
+
     async def _reserve(self) -> None:
-        request, candidate, call = self._request, self._candidate, self._call
-        asked = upper_input(request)
-        most = Usage(asked, request.max_output_tokens, estimated=True)
+        candidate, call, most = self._candidate, self._call, self._most
+        tokens = most.input_tokens + most.output_tokens
         await self._books.prices.ready(candidate.options, candidate.model)
-        # What a round before has given back may be what this one needs.
-        await call.settled()
         cost = self._books.prices.cost(candidate.options, candidate.model, most)
-        call.check_budget(candidate.name, asked + request.max_output_tokens, cost)
+        call.check_budget(candidate.name, tokens, cost)
         now = datetime.now(UTC)
         await self._books.ledger.reserve(
             Reservation(
@@ -132,7 +131,7 @@ class Attempt:
                 candidate.provider,
                 candidate.model,
                 call.request.purpose,
-                asked + request.max_output_tokens,
+                tokens,
                 cost,
                 now + timedelta(seconds=call.remaining) + _AFTER_DEADLINE,
             ),
@@ -169,26 +168,20 @@ class Attempt:
         if self._state == "cut":
             received = estimate("".join(self._received))
             self._usage = Usage(estimated_input(self._request), received, estimated=True)
-        self._settle()
-        await self._call.settled()
+        await self._settle()
 
-    def _settle(self) -> float | None:
-        """Hand to the ledger what it took, to be awaited with the call; return the cost."""
+    async def _settle(self) -> float | None:
+        """Write down what it took. An answer is not lost because the ledger is: the reservation stands then."""
         cost = self._books.prices.cost(self._candidate.options, self._candidate.model, self._usage)
         self._call.took(self._usage, cost)
         outcome = Outcome(
             self._state, self._usage.input_tokens, self._usage.output_tokens, cost, self._usage.estimated
         )
-        settling = self._books.ledger.settle(self._call.principal, self._call.id, self._number, outcome)
-        self._call.settlements.append(self._kept(settling))
-        return None if cost is None else cost / NANO
-
-    async def _kept(self, settling: Awaitable[None]) -> None:
-        """Wait for the ledger. An answer is not lost because the ledger is: the reservation stands then."""
         with anyio.move_on_after(_SETTLE_SECONDS, shield=True):
             try:
-                await settling
+                await self._books.ledger.settle(self._call.principal, self._call.id, self._number, outcome)
             except SuiteError as error:
                 logger.error(
                     "Attempt %d of call %s stays charged as estimated: %s", self._number, self._call.id, error
                 )
+        return None if cost is None else cost / NANO

@@ -36,7 +36,7 @@ class Audited:
 
 @asynccontextmanager
 async def audited(call: Call, events: EventStore | None) -> AsyncIterator[Audited]:
-    """Append an event for the call when it ends, however it ends; and wait for what it is charged to be kept.
+    """Append an event for the call when it ends, however it ends.
 
     A log that is away takes no answer from anybody: the ledger has had the call's digest since before it was made.
     """
@@ -54,7 +54,6 @@ async def audited(call: Call, events: EventStore | None) -> AsyncIterator[Audite
         if events is not None:
             with anyio.move_on_after(_APPEND_SECONDS, shield=True):
                 await _append(events, call, _completed(watched) or _failed(call, code))
-        await call.settled()
 
 
 async def _append(events: EventStore, call: Call, data: EventData) -> None:

@@ -1,6 +1,5 @@
 """One call as the gateway carries it: what was asked, what was tried, what it took."""
 
-from collections.abc import Awaitable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -43,13 +42,6 @@ class Call:
     output_tokens: int = 0
     estimated: bool = False
     nano_usd: int | None = 0
-    settlements: list[Awaitable[None]] = field(default_factory=list)
-    """Charges on their way into the ledger. They raise nothing."""
-
-    async def settled(self) -> None:
-        """Wait until everything it took stands in the ledger, or is known not to."""
-        while self.settlements:
-            await self.settlements.pop()
 
     @property
     def remaining(self) -> float:

@@ -6,6 +6,7 @@ Read strictly: what is not known is refused with its place, and a key is never w
 import ipaddress
 import re
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any, Literal, Self
 from urllib.parse import urlsplit
 
@@ -109,7 +110,7 @@ class ProviderOptions(_Written):
         """Where it is."""
         return self.base_url or _BASE_URLS.get(self.kind, "")
 
-    @property
+    @cached_property
     def local(self) -> bool:
         """Whether it is on this machine."""
         return _address(urlsplit(self.url).hostname or "") == "loopback"
@@ -153,6 +154,12 @@ class ModelsConfig(_Written):
         default=86_400,
         ge=0,
         description="How long an answer that its schema accepted answers the same request; 0: never.",
+    )
+    charges_kept_days: int = Field(
+        default=90,
+        ge=2,
+        le=3650,
+        description="How long every attempt stays in the ledger by itself; older ones become daily sums.",
     )
     schema_rounds: int = Field(
         default=3, ge=1, le=5, description="How often JSON is asked for before it is refused."

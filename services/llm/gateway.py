@@ -252,17 +252,17 @@ class ModelGateway:
         others = sum(one.left > 0 for one in plan.prospects) > 1
         patience = min(_OTHERS_SECONDS, call.remaining) if others else call.remaining
         books = Books(self.ledger, self.prices, self._budgets(call.principal))
-        attempt = Attempt(call, candidate, shaped, self._providers[candidate.provider], books)
+        most = Usage(upper_input(shaped), shaped.max_output_tokens, estimated=True)
+        attempt = Attempt(call, candidate, shaped, self._providers[candidate.provider], books, most)
         async with gate.place(patience):
             # While it waited for its place, others may have found out how the provider is.
             gate.admit()
-            await gate.take_rates(upper_input(shaped) + shaped.max_output_tokens, patience)
+            await gate.take_rates(most.input_tokens + most.output_tokens, patience)
             try:
                 async with aclosing(attempt.events()) as events:
                     async for event in events:
                         if isinstance(event, Finished):
                             gate.answered()
-                            event = replace(event, attempts=tuple(call.tried))
                         yield event
             except DeadlinePassed:
                 # The caller's haste says little of the provider; its silence is known by its own bound.

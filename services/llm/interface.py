@@ -137,8 +137,13 @@ class Provider(Protocol):
         """Return the name it is configured under."""
         ...
 
-    def stream(self, request: ModelRequest, model: str) -> AbstractAsyncContextManager[AsyncIterator[ModelEvent]]:
+    def stream(
+        self, request: ModelRequest, model: str, ends_at: float
+    ) -> AbstractAsyncContextManager[AsyncIterator[ModelEvent]]:
         """Ask. Leaving the context closes the connection upstream, so that nobody pays for what nobody reads.
+
+        Once the context is entered, the events end at `ends_at` (`anyio.current_time`), with an error if need be;
+        entering it is bounded by who does.
 
         Raises `ProviderError`s (services/llm/errors.py), which say whether anything was answered already, whether
         trying again is safe, and what the provider said about when. Usage the provider does not tell is

@@ -63,9 +63,12 @@ class Masking:
 
     def request(self, request: ModelRequest) -> ModelRequest:
         """Return the request as it may leave."""
+        messages = tuple(self._message(message) for message in request.messages)
+        if not self._values and not request.tools and request.output_schema is None:
+            return request
         masked = replace(
             request,
-            messages=tuple(self._message(message) for message in request.messages),
+            messages=messages,
             tools=tuple(
                 ToolSpec(tool.name, self.mask(tool.description), _mapped(tool.parameters, self.mask))
                 for tool in request.tools
@@ -78,6 +81,9 @@ class Masking:
         return replace(masked, messages=with_instruction(masked.messages, note))
 
     def _message(self, message: Message) -> Message:
+        if not message.tool_calls:
+            text = self.mask(message.text)
+            return message if text is message.text else replace(message, text=text)
         calls = tuple(
             ToolCall(call.id, call.name, _mapped(call.arguments, self.mask)) for call in message.tool_calls
         )

@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import anyio
 import httpx2
 
 from quantum_suite.core.errors import ConfigurationError
@@ -19,6 +20,7 @@ from quantum_suite.services.llm.answer_cache import AnswerCache
 from quantum_suite.services.llm.configuration import ProviderOptions
 from quantum_suite.services.llm.gateway import ModelGateway
 from quantum_suite.services.llm.interface import Provider
+from quantum_suite.services.llm.ledger.folding import fold_again_and_again
 from quantum_suite.services.llm.ledger.interface import Ledger
 from quantum_suite.services.llm.ledger.sqlite import SqliteLedger
 from quantum_suite.services.llm.loading import credentials, load_models
@@ -48,25 +50,47 @@ async def open_models(
     events: EventStore,
     cache: Cache | None,
     limiter: RateLimiter,
+    ledger: Ledger | None = None,
     environ: Mapping[str, str] = os.environ,
 ) -> AsyncIterator[AnyGateway]:
-    """Open the gateway of a data directory: what it spends is kept there, and `providers.yaml` is read from there
-    unless `config_path` names another. `cache` is None where every process keeps its own.
+    """Open the gateway of a data directory: what it spends is kept there unless a `ledger` is given, and
+    `providers.yaml` is read from there unless `config_path` names another. `cache` is None where every process
+    keeps its own.
 
     Raises ConfigurationError for a file that is wrong.
     """
     beside = data_dir / CONFIG_FILE
     path = config_path or (beside if beside.exists() else None)
-    with SqliteLedger(data_dir / LEDGER_FILE) as ledger:
-        async with open_gateway(
-            path,
-            ledger=ledger,
-            cache=MemoryCache() if cache is None else cache,
-            events=events,
-            limiter=limiter,
-            environ=environ,
-        ) as gateway:
-            yield gateway
+    async with AsyncExitStack() as stack:
+        books = ledger or stack.enter_context(SqliteLedger(data_dir / LEDGER_FILE))
+        gateway = await stack.enter_async_context(
+            open_gateway(
+                path,
+                ledger=books,
+                cache=MemoryCache() if cache is None else cache,
+                events=events,
+                limiter=limiter,
+                environ=environ,
+            )
+        )
+        if isinstance(gateway, ModelGateway):
+            await stack.enter_async_context(_kept_short(books, gateway.config.charges_kept_days))
+        yield gateway
+
+
+@asynccontextmanager
+async def _kept_short(ledger: Ledger, kept_days: int) -> AsyncIterator[None]:
+    """Fold old charges meanwhile."""
+    failure: Exception | None = None
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(fold_again_and_again, ledger, kept_days)
+        try:
+            yield
+        except Exception as error:
+            failure = error  # raised below, so that the task group does not wrap it
+        tasks.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
 
 
 @asynccontextmanager

@@ -91,10 +91,13 @@ class ProviderGate:
     @asynccontextmanager
     async def place(self, patience_seconds: float) -> AsyncIterator[None]:
         """Hold a place, given in the order of asking. Raises RateLimited after `patience_seconds`."""
-        with anyio.move_on_after(patience_seconds) as waiting:
-            await self._places.acquire()
-        if waiting.cancelled_caught:
-            raise RateLimited(f"All places of {self.name} are taken.", retry_after_seconds=1.0)
+        try:
+            self._places.acquire_nowait()
+        except anyio.WouldBlock:
+            with anyio.move_on_after(patience_seconds) as waiting:
+                await self._places.acquire()
+            if waiting.cancelled_caught:
+                raise RateLimited(f"All places of {self.name} are taken.", retry_after_seconds=1.0) from None
         self.in_flight += 1
         try:
             yield

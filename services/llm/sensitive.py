@@ -14,7 +14,8 @@ from quantum_suite.core.masking import is_secret_name, secret_spans
 
 # Each search begins at something cheap to find (a digit run, an @, a telling word), and what is tried there is
 # bounded: a prompt of megabytes takes a fraction of a second, whatever is in it.
-_DIGITS = re.compile(r"[+(]{0,2}\d[\d ()/.+-]{5,}\d")
+_DIGITS = re.compile(r"\d[\d ()/.+-]{5,}\d")
+_BEFORE_DIGITS = "+("
 _CARD = re.compile(r"(?<![\w.-])(?:\d[ -]?){12,18}\d(?![\w-])")
 _PHONE = re.compile(r"(?<![\w.+-])(?:\+|00)?\(?\d(?:[ ()/.-]{0,2}\d){6,14}(?![\w-])")
 _PHONE_WORDS = re.compile(
@@ -23,7 +24,7 @@ _PHONE_WORDS = re.compile(
     re.IGNORECASE,
 )
 _CONTEXT_CHARACTERS = 40
-_IBAN = re.compile(r"(?<!\w)[A-Z]{2}\d{2}")
+_IBAN = re.compile(r"[A-Z][A-Z]\d\d")
 _IBAN_REST = re.compile(r"(?: ?[A-Z0-9]){11,30}")
 _IBAN_LENGTHS = {
     **dict.fromkeys(("NO",), 15),
@@ -51,6 +52,7 @@ _IPV6 = re.compile(r"(?<![\w:.])(?:[0-9A-Fa-f]{0,4}:){2,7}[0-9A-Fa-f]{0,4}(?![\w
 _SECRET_WORD = re.compile(
     r"pass|secret|token|api[_-]?key|private[_-]?key|credential|auth|cookie|session[_-]?id|signature"
 )
+_SECRET_WORD_PARTS = ("pass", "secret", "token", "key", "credential", "auth", "cookie", "session", "signature")
 _MOST_NAME = 60
 _ASSIGNED = re.compile(
     r"(?P<rest>[\w.-]{0,60})[\"']?\s{0,3}(?::=|=>|[:=])\s{0,3}"
@@ -109,6 +111,8 @@ def _values_after(text: str, searched: str, marker: str, value: re.Pattern[str])
 
 def _assigned(text: str, lowered: str) -> Iterator[Span]:
     """Yield what is given to a telling name: `api_key = "..."`, `"password": "..."`."""
+    if not any(part in lowered for part in _SECRET_WORD_PARTS):
+        return
     done = 0
     for word in _SECRET_WORD.finditer(lowered):
         if word.start() < done:
@@ -150,8 +154,11 @@ def _personal(text: str) -> Iterator[Span]:
     yield from _emails(text)
     yield from _ibans(text)
     for run in _DIGITS.finditer(text):
+        begin = run.start()
+        while begin and run.start() - begin < 2 and text[begin - 1] in _BEFORE_DIGITS:
+            begin -= 1
         # With a character on either side, so that what must not stand there is seen.
-        begin = max(0, run.start() - 1)
+        begin = max(0, begin - 1)
         window = text[begin : run.end() + 1]
         for card in _CARD.finditer(window):
             if _is_card(card[0]):
@@ -177,6 +184,8 @@ def _emails(text: str) -> Iterator[Span]:
 def _ibans(text: str) -> Iterator[Span]:
     for match in _IBAN.finditer(text):
         # What follows may look like more of it: each country's have one length.
+        if match.start() and _is_word(text[match.start() - 1]):
+            continue
         length = _IBAN_LENGTHS.get(match[0][:2])
         rest = _IBAN_REST.match(text, match.end())
         if length is None or rest is None:
@@ -188,6 +197,10 @@ def _ibans(text: str) -> Iterator[Span]:
             end += 1
         if not missing and not text[end : end + 1].isalnum() and _is_iban(text[match.start() : end]):
             yield Span(match.start(), end, "IBAN")
+
+
+def _is_word(character: str) -> bool:
+    return character.isalnum() or character == "_"
 
 
 def _is_phone(found: str, before: str) -> bool:

@@ -2,15 +2,19 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import anyio
+import anyio.lowlevel
 import pytest
 from reference.ledger_spender import HELD, TOOK
 
 from quantum_suite.core.errors import Conflict, Refused, Unavailable
+from quantum_suite.services.databases.postgres import open_postgres
+from quantum_suite.services.llm.ledger.folding import fold_again_and_again
 from quantum_suite.services.llm.ledger.interface import (
     EVERYBODY,
     MOST_REPEATS,
@@ -20,6 +24,7 @@ from quantum_suite.services.llm.ledger.interface import (
     Reservation,
 )
 from quantum_suite.services.llm.ledger.memory import MemoryLedger
+from quantum_suite.services.llm.ledger.postgres import PostgresLedger
 from quantum_suite.services.llm.ledger.sqlite import SqliteLedger
 
 pytestmark = pytest.mark.anyio
@@ -42,13 +47,16 @@ def clock() -> Clock:
     return Clock()
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-def ledger(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> Iterator[Ledger]:
+@pytest.fixture(params=["memory", "sqlite", "postgres"])
+async def ledger(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> AsyncIterator[Ledger]:
     if request.param == "memory":
         yield MemoryLedger(clock)
-        return
-    with SqliteLedger(tmp_path / "ledger.db", clock) as opened:
-        yield opened
+    elif request.param == "sqlite":
+        with SqliteLedger(tmp_path / "ledger.db", clock) as opened:
+            yield opened
+    else:
+        async with open_postgres(request.getfixturevalue("postgres_url")) as database:
+            yield PostgresLedger(database, clock)
 
 
 def held(call: str = "c1", tokens: int = 100, nano_usd: int | None = 1000, **more: object) -> Reservation:
@@ -246,6 +254,98 @@ async def test_callers_at_once_do_not_pass_a_budget_together(ledger: Ledger) -> 
             tasks.start_soon(one, number)
     assert refused == 6
     assert await spent(ledger) == (400, 4000, 4)
+
+
+async def some_days(ledger: Ledger, clock: Clock) -> None:
+    """Charge a little of everything on each of ten days until now."""
+    for number in range(10):
+        clock.now = NOON - timedelta(days=9 - number)
+        for call, outcome in (
+            ("a", took()),
+            ("b", took(7, 0, None, "cut")),
+            ("c", took(0, 0, 0, "failed")),
+        ):
+            await ledger.reserve(held(f"{call}{number}"), [])
+            await ledger.settle("ann", f"{call}{number}", 1, outcome)
+        await ledger.reserve(held(f"d{number}", principal="bob"), [])
+        await ledger.settle("bob", f"d{number}", 1, took(1, 1, 1))
+
+
+async def accounts(ledger: Ledger) -> list[object]:
+    """Return all that reports and budgets go by."""
+    return [
+        *[await ledger.used(per, who) for per in ("day", "month") for who in (None, "ann", "bob")],
+        *[await ledger.spent(scope) for scope in ("ann", "bob", EVERYBODY)],
+    ]
+
+
+async def test_what_is_folded_leaves_every_sum_as_it_was(ledger: Ledger, clock: Clock) -> None:
+    await some_days(ledger, clock)
+    before = await accounts(ledger)
+    assert len(await ledger.charges(limit=100)) == 40
+    # Seven whole days, in two steps, the second of which adds to no day of the first.
+    assert await ledger.fold(NOON - timedelta(days=6)) == 12
+    assert await accounts(ledger) == before
+    assert await ledger.fold(NOON - timedelta(days=2)) == 16
+    assert await ledger.fold(NOON - timedelta(days=2)) == 0
+    assert await accounts(ledger) == before
+    assert len(await ledger.charges(limit=100)) == 12
+    with pytest.raises(Refused, match="this month is 400 tokens; 370 are spent"):
+        await ledger.reserve(held("more"), [Budget("ann", "month", None, 400)])
+
+
+async def test_what_is_open_is_never_folded_and_a_late_attempt_joins_its_days_sum(
+    ledger: Ledger, clock: Clock
+) -> None:
+    clock.now = NOON - timedelta(days=5)
+    await ledger.reserve(held("slow", expires_at=NOON - timedelta(days=4)), [])
+    await ledger.reserve(held("done"), [])
+    await ledger.settle("ann", "done", 1, took())
+    clock.now = NOON
+    assert await ledger.fold(NOON) == 1
+    assert [one.call_id for one in await ledger.unsettled()] == ["slow"]
+    await ledger.settle("ann", "slow", 1, took())
+    assert await ledger.fold(NOON) == 1
+    (sums,) = await ledger.used("month")
+    assert (sums.attempts, sums.answered, sums.input_tokens, sums.nano_usd) == (2, 2, 20, 600)
+    assert (await ledger.spent("ann"))[1].tokens == 60
+
+
+async def test_a_call_id_is_free_again_once_its_charge_is_folded(ledger: Ledger, clock: Clock) -> None:
+    clock.now = NOON - timedelta(days=3)
+    await ledger.reserve(held(), [])
+    await ledger.settle("ann", "c1", 1, took())
+    clock.now = NOON
+    await ledger.fold(NOON)
+    await ledger.reserve(held(request_digest="other"), [])
+    assert (await ledger.spent("ann"))[1].tokens == 130
+
+
+async def test_folding_goes_on_and_says_what_kept_it_from_doing_so(
+    ledger: Ledger, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock.now = datetime.now(UTC) - timedelta(days=20)
+    await ledger.reserve(held("old"), [])
+    await ledger.settle("ann", "old", 1, took())
+    away = iter([Unavailable("The database is away.")])
+    fold = ledger.fold
+
+    class Flaky(MemoryLedger):
+        async def fold(self, before: datetime) -> int:
+            if (error := next(away, None)) is not None:
+                raise error
+            return await fold(before)
+
+    caplog.set_level("INFO", logger="quantum_suite.services.llm.ledger.folding")
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(partial(fold_again_and_again, Flaky(), 10, pause_seconds=0))
+        with anyio.fail_after(50):
+            while await ledger.charges():
+                await anyio.lowlevel.checkpoint()
+            while "Folded 1 charges" not in caplog.text:
+                await anyio.lowlevel.checkpoint()
+        tasks.cancel_scope.cancel()
+    assert "are folded later: The database is away." in caplog.text
 
 
 def spender(file: Path, name: str, tokens: int) -> subprocess.Popen[str]:

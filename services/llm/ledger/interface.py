@@ -1,6 +1,6 @@
 """The port to the ledger: every attempt is reserved before it is made, and settled after."""
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal, Protocol
@@ -132,11 +132,8 @@ class Ledger(Protocol):
         """
         ...
 
-    def settle(self, principal: str, call_id: str, attempt: int, outcome: Outcome) -> Awaitable[None]:
-        """Replace a reservation by what was taken: at the latest when awaited, and kept once that has returned.
-
-        What is returned has to be awaited, once. A second settling changes nothing.
-        """
+    async def settle(self, principal: str, call_id: str, attempt: int, outcome: Outcome) -> None:
+        """Replace a reservation by what was taken. A second settling changes nothing."""
         ...
 
     async def spent(self, scope: str) -> list[Spent]:

@@ -1,13 +1,11 @@
 """The ledger in an SQLite file, shared by the processes of a machine."""
 
 import sqlite3
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
-
-import anyio
 
 from quantum_suite.services.llm.ledger.interface import (
     EVERYBODY,
@@ -50,6 +48,7 @@ CREATE TABLE folded (
     input_tokens INTEGER NOT NULL, output_tokens INTEGER NOT NULL, nano_usd INTEGER NOT NULL,
     unpriced INTEGER NOT NULL, estimated INTEGER NOT NULL,
     PRIMARY KEY (day, principal, provider, model, purpose)) STRICT, WITHOUT ROWID;
+DROP INDEX charges_by_principal;
 """,
 )
 _COLUMNS = (
@@ -134,19 +133,16 @@ class SqliteLedger:
         self.close()
 
     def close(self) -> None:
-        """Write what was handed over and close the file; later calls raise Unavailable."""
+        """Close the file; later calls raise Unavailable."""
         self._writer.close()
         self._database.close()
 
     async def reserve(self, reservation: Reservation, budgets: Sequence[Budget]) -> None:
-        done = self._writer.submit(lambda db: _reserve(db, reservation, budgets, self._now()))
-        # Who is cancelled has to know what became of it all the same.
-        with anyio.CancelScope(shield=True):
-            await done
+        await self._writer.write(lambda db: _reserve(db, reservation, budgets, self._now()))
 
-    def settle(self, principal: str, call_id: str, attempt: int, outcome: Outcome) -> Awaitable[None]:
+    async def settle(self, principal: str, call_id: str, attempt: int, outcome: Outcome) -> None:
         key = {"principal": principal, "call_id": call_id, "attempt": attempt}
-        return self._writer.submit(lambda db: _settle(db, key, outcome))
+        await self._writer.write(lambda db: _settle(db, key, outcome))
 
     async def spent(self, scope: str) -> list[Spent]:
         periods = periods_of(self._now()).values()

@@ -45,10 +45,12 @@ class AnthropicMessagesProvider:
         return self._server.endpoint.name
 
     @asynccontextmanager
-    async def stream(self, request: ModelRequest, model: str) -> AsyncIterator[AsyncIterator[ModelEvent]]:
+    async def stream(
+        self, request: ModelRequest, model: str, ends_at: float
+    ) -> AsyncIterator[AsyncIterator[ModelEvent]]:
         as_text = request.output_schema is not None
         async with (
-            self._server.answer("/v1/messages", model, _body(request, model)) as reply,
+            self._server.answer("/v1/messages", model, _body(request, model), ends_at) as reply,
             aclosing(_events(reply, self.name, model, as_text=as_text)) as events,
         ):
             yield events

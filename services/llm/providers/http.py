@@ -1,8 +1,10 @@
 """HTTP to one model server: opens the stream of an answer, and names what goes wrong."""
 
+import asyncio
 import re
+import socket
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -75,6 +77,8 @@ class Reply:
     response: httpx2.Response
     endpoint: Endpoint
     engine: str
+    ends_at: float
+    """When nobody wants it any more, by `anyio.current_time`."""
     answered: bool = False
     whole: Any = None
     """The answer, where it came as one JSON document instead of a stream."""
@@ -82,8 +86,13 @@ class Reply:
     """Whether the stream said that it is over (`[DONE]`)."""
 
     async def events(self) -> AsyncGenerator[dict[str, Any], None]:
-        """Yield the JSON object of every event. Raises Garbled, or what an `error` in one of them means."""
+        """Yield the JSON object of every event. Raises Garbled, or what an `error` in one of them means.
+
+        At `ends_at` the line is cut. One timer for an answer: a cancel scope around the wait
+        for each of its pieces would cost more than all else that is done with a piece.
+        """
         decoder = EventStreamDecoder()
+        timer = asyncio.get_running_loop().call_at(self.ends_at, self._hang_up)
         try:
             async with aclosing(self.response.aiter_bytes()) as chunks:
                 async for chunk in chunks:
@@ -97,6 +106,15 @@ class Reply:
                         yield parsed(self, event.data)
         except EventTooLong as error:
             raise garbled(self, str(error)) from error
+        finally:
+            # Read to its end, the connection is somebody else's.
+            timer.cancel()
+
+    def _hang_up(self) -> None:
+        """Have whoever reads find the connection closed."""
+        line = self.response.extensions["network_stream"].get_extra_info("socket")
+        with suppress(OSError):
+            line.shutdown(socket.SHUT_RDWR)
 
 
 class ModelServer:
@@ -108,7 +126,7 @@ class ModelServer:
         self._timeout = httpx2.Timeout(endpoint.silence_seconds, connect=endpoint.connect_seconds)
 
     @asynccontextmanager
-    async def answer(self, path: str, model: str, body: Mapping[str, Any]) -> AsyncIterator[Reply]:
+    async def answer(self, path: str, model: str, body: Mapping[str, Any], ends_at: float) -> AsyncIterator[Reply]:
         """Post `body` and yield the reply once it is known to be an answer. Raises the tree of ProviderError, also
         for what goes wrong while the caller reads. Leaving closes the connection unless it was read to its end."""
         engine = f"{self.endpoint.name}/{model}"
@@ -122,7 +140,7 @@ class ModelServer:
                 content=orjson.dumps({**body, **self.endpoint.extra_body}),
                 timeout=self._timeout,
             ) as response:
-                reply = Reply(response, self.endpoint, engine)
+                reply = Reply(response, self.endpoint, engine, ends_at)
                 if response.status_code != 200:
                     said = self.endpoint.words_of(await bounded(response))
                     raise status_error(engine, response.status_code, response.headers, said)

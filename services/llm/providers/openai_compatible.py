@@ -55,12 +55,14 @@ class OpenAICompatibleProvider:
         return self._server.endpoint.name
 
     @asynccontextmanager
-    async def stream(self, request: ModelRequest, model: str) -> AsyncIterator[AsyncIterator[ModelEvent]]:
+    async def stream(
+        self, request: ModelRequest, model: str, ends_at: float
+    ) -> AsyncIterator[AsyncIterator[ModelEvent]]:
         deployment = f"/openai/deployments/{quote(model, safe='')}" if self._deployments else ""
         body = _body(request, model, self._max_tokens_field)
         path = f"{deployment}/chat/completions"
         async with (
-            self._server.answer(path, model, body) as reply,
+            self._server.answer(path, model, body, ends_at) as reply,
             aclosing(_events(reply, self.name, model)) as events,
         ):
             yield events
@@ -165,6 +167,9 @@ class _Answer:
         delta = choices[0].get("delta")
         if not isinstance(delta, dict):
             return ""
+        if len(delta) == 1 and type(only := delta.get("content")) is str:
+            # What nearly all of them are.
+            return only
         for number, piece in enumerate(delta.get("tool_calls") or ()):
             self._take_call(number, piece)
         if delta.get("reasoning_content") or delta.get("reasoning"):

@@ -37,6 +37,9 @@ class EventStreamDecoder:
 
     def feed(self, chunk: bytes) -> list[ServerSentEvent]:
         """Return the events a chunk completes. Raises EventTooLong."""
+        if self._is_one_event(chunk):
+            self._first = self._after_return = False
+            return [ServerSentEvent("message", chunk[6:-2])]
         found = []
         for line in self._lines(chunk):
             if not line:
@@ -53,6 +56,17 @@ class EventStreamDecoder:
             elif field == b"event":
                 self._name = value.removeprefix(b" ").decode(errors="replace")
         return found
+
+    def _is_one_event(self, chunk: bytes) -> bool:
+        """Whether a chunk is what most are: an event of one line, whole, after whole events."""
+        return (
+            chunk.startswith(b"data: ")
+            and chunk.endswith(b"\n\n")
+            and chunk.count(b"\n") == 2
+            and b"\r" not in chunk
+            and not (self._held_bytes or self._data or self._name)
+            and len(chunk) <= self._max_event_bytes
+        )
 
     def _lines(self, chunk: bytes) -> list[bytes]:
         """Return the lines a chunk ends, without their ends: LF, CRLF or CR."""
