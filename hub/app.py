@@ -146,6 +146,7 @@ async def open_hub(  # noqa: PLR0915 - the one place where everything is put tog
                 events=plane.stores.events,
                 cache=plane.volatile.cache,
                 limiter=plane.volatile.limiter,
+                ledger=plane.stores.model_ledger,
             )
         )
         knowledge = await stack.enter_async_context(

@@ -15,6 +15,7 @@ from quantum_suite.services.events.postgres import PostgresEventStore
 from quantum_suite.services.events.registry import EventRegistry
 from quantum_suite.services.leases.interface import LeaseStore
 from quantum_suite.services.leases.postgres import PostgresLeaseStore
+from quantum_suite.services.llm.ledger.postgres import PostgresLedger
 from quantum_suite.services.projections.postgres import PostgresProgressStore
 
 
@@ -38,4 +39,5 @@ async def open_postgres_stores(
                 definitions=PostgresDefinitionStore(database),
                 keys=keys,
                 subject_keys=subject_keys,
+                model_ledger=PostgresLedger(database),
             )

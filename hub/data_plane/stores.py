@@ -24,6 +24,7 @@ from quantum_suite.services.events.registry import EventRegistry
 from quantum_suite.services.events.sqlite import SqliteEventStore
 from quantum_suite.services.leases.interface import LeaseStore
 from quantum_suite.services.leases.sqlite import SqliteLeaseStore
+from quantum_suite.services.llm.ledger.interface import Ledger
 from quantum_suite.services.projections.control_events import CONTROL_EVENTS
 from quantum_suite.services.projections.interface import ProgressStore
 from quantum_suite.services.projections.sqlite import SqliteProgressStore
@@ -46,6 +47,8 @@ class Stores:
     definitions: DefinitionStore
     keys: KeyProvider
     subject_keys: SubjectKeys
+    model_ledger: Ledger | None = None
+    """What models took, where several machines share it; None: each keeps a file of its own."""
 
 
 def registered_types() -> Sequence[type[EventData]]:
