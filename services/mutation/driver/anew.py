@@ -2,27 +2,35 @@
 
 The children are forked from a pytest that has read its settings and plugins and is about to collect. Where a
 conftest has imported the project by then, each child starts a pytest of its own.
+
+A mutant meets first, in a child of its own, the few tests that noticed its neighbours: only their functions are
+collected. Who passes there meets all tests.
 """
 
 from __future__ import annotations
 
-import contextlib
 import gc
-import importlib
 import os
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
-from quantum_suite.services.mutation.driver.children import Children, Ending
+from quantum_suite.services.mutation.driver.children import Children, Ending, Note, passed
 from quantum_suite.services.mutation.driver.guarded_tree import GuardedTree
 from quantum_suite.services.mutation.driver.loading import Switchboard
 from quantum_suite.services.mutation.driver.model import Site
-from quantum_suite.services.mutation.driver.running import Budget, Runner, Watcher, arm, quiet
+from quantum_suite.services.mutation.driver.narrowing import Narrowing
+from quantum_suite.services.mutation.driver.running import Budget, Runner, Watcher, arm, import_once, quiet
 from quantum_suite.services.mutation.driver.wire import Wire
+
+_LIKELY = 6
+_HELD = 40
+_TRIES = 1
+_IMPORT_CPU_SPARE = 1.0
 
 
 class Selection:
@@ -40,128 +48,291 @@ class Selection:
         items.sort(key=lambda item: self._first.get(item.nodeid, len(self._first)))
 
 
+@dataclass(eq=False)
+class Anew:
+    """A mutant to judge."""
+
+    site: Site
+    why: str
+    first: list[int]
+    """Numbers of the tests that are near it."""
+    tests: list[int] | None
+    """Numbers of those that can notice it; None for all."""
+    near: list[int] | None = None
+    """Those it meets first; None before they are chosen."""
+    whole: bool = False
+    """It passed them, or must not be judged by them: it meets all."""
+    tainted: bool = False
+    tries: int = 0
+
+
+@dataclass(frozen=True)
+class _Held:
+    """A mutant that few tests noticed, until it is proven that they pass without it."""
+
+    job: Anew
+    fields: dict[str, Any]
+    tests: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Known:
+    """What the server that has run the tests knows."""
+
+    tests: Sequence[Mapping[str, Any]]
+    collecting: float
+    """Seconds from importing the project to the end of collecting."""
+
+
 class AnewServer:
     """A pytest plugin that takes the place of collecting."""
 
     def __init__(
         self,
-        jobs: deque[tuple[dict[str, Any], Site]],
         board: Switchboard,
         tree: GuardedTree,
         children: Children,
         wire: Wire,
+        jobs: Callable[[], tuple[Known, list[Anew]]],
         *,
         deadline: float,
-        collecting: float,
         foreign: Sequence[str],
         narrow: bool,
     ) -> None:
-        self.jobs = jobs
+        """`jobs` waits for what is to be done."""
         self.board = board
         self.tree = tree
         self.children = children
         self.wire = wire
+        self._given = jobs
         self.deadline = deadline
-        self.collecting = collecting
         self.foreign = foreign
         self.narrow = narrow
         self.arguments: list[str] = []
+        self.jobs: deque[Anew] = deque()
+        self.kills: list[tuple[Site, int]] = []
+        self.held: list[_Held] = []
+        self.proofs: deque[list[_Held]] = deque()
 
     @pytest.hookimpl
     def pytest_collection(self, session: Any) -> bool | None:
         """Serve instead of collecting, unless the project is already here."""
         if not self.board.given:
-            self._import_foreign()
+            import_once(self.foreign)
         if self.board.given:
             return None
-        gc.collect()
-        gc.freeze()
         with quiet(session):
             self.serve(session)
         self.wire.say("served", stopped=bool(self.jobs))
         os._exit(0)
 
-    def _import_foreign(self) -> None:
-        """Import once here what each child would import. What cannot be is left to the project."""
-        for name in self.foreign:
-            with contextlib.suppress(Exception):
-                importlib.import_module(name)
-
     def serve(self, session: Any | None) -> None:
         """Judge the jobs; without a session each child starts its own."""
-        while self.jobs or self.children.running:
-            if time.monotonic() > self.deadline:
-                self.children.end()
-                return
-            while self.jobs and len(self.children.running) < self.children.places:
-                self._start(*self.jobs.popleft(), session)
+        self.session = session
+        self.board.prepare_anew()
+        known, jobs = self._given()
+        if not jobs:
+            return
+        self.tests, self.collecting = known.tests, known.collecting
+        self.number = {test["id"]: index for index, test in enumerate(self.tests)}
+        self.budget = Budget(self.tests)
+        self.jobs = _spread(jobs, self.children.places)
+        gc.collect()
+        gc.freeze()
+        self._judge()
+
+    def _judge(self) -> None:
+        while self.jobs or self.proofs or self.held or self.children.running:
+            late = time.monotonic() > self.deadline
+            if late:
+                self._end_jobs()
+            if self.held and (late or not self.jobs or len(self.held) >= _HELD):
+                self.proofs.append(self.held)
+                self.held = []
+            while (self.proofs or (self.jobs and not late)) and len(self.children.running) < self.children.places:
+                if self.proofs:
+                    self._prove(self.proofs.popleft())
+                else:
+                    self._start(self.jobs.popleft())
             for ending in self.children.wait():
-                self.wire.say("result", **_fields(ending))
-                self.tree.restore()
+                if isinstance(ending.subject, Anew):
+                    self._take(ending)
+                else:
+                    self._proven(ending)
+            if late and not (self.proofs or self.held or self.children.running):
+                return
 
-    def _start(self, job: dict[str, Any], site: Site, session: Any | None) -> None:
-        expected = self.collecting + job["seconds"]
-        self.wire.say("begin", id=site.id)
-        wall = 3 * Budget.WALL_SPARE + Budget.WALL_TIMES * expected
-        self.children.start(job, lambda _: self._work(job, site, session, expected), wall)
+    def _end_jobs(self) -> None:
+        """The time is over: what has been found is still to be proven."""
+        if any(isinstance(child.subject, Anew) for child in self.children.running):
+            self.proofs.extend(child.subject for child in self.children.running if isinstance(child.subject, list))
+            self.jobs.extend(child.subject for child in self.children.running if isinstance(child.subject, Anew))
+            self.children.end()
 
-    def _work(self, job: dict[str, Any], site: Site, session: Any | None, expected: float) -> dict[str, Any]:
-        arm(3.0 + Budget.CPU_TIMES * expected)
+    def _start(self, job: Anew) -> None:
+        if job.near is None:
+            job.near = self._near(job)
+        if self.session is None or not job.near:
+            job.whole = True
+        self.wire.say("begin", id=job.site.id)
+        self.children.start(job, lambda note: self._work(job, note), self._importing_wall())
+
+    def _importing_wall(self) -> float:
+        return 3 * Budget.WALL_SPARE + Budget.WALL_TIMES * self.collecting
+
+    def _near(self, job: Anew) -> list[int]:
+        """Return what noticed the closest of those judged so far, then what is near by itself."""
+        file = self.board.file_of[job.site]
+        here = [
+            (abs(site.start - job.site.start), i) for site, i in self.kills if self.board.file_of[site] is file
+        ]
+        ranked = [index for _, index in sorted(here)] + job.first
+        possible = None if job.tests is None else set(job.tests)
+        return [index for index in dict.fromkeys(ranked) if possible is None or index in possible][:_LIKELY]
+
+    def _take(self, ending: Ending) -> None:
+        job: Anew = ending.subject
+        if self.tree.restore():
+            # Whoever ran meanwhile may have met files that were not the project's.
+            for child in self.children.running:
+                if isinstance(child.subject, Anew):
+                    child.subject.tainted = True
+        if job.tainted and job.tries < _TRIES:
+            job.tainted, job.tries = False, job.tries + 1
+            self.jobs.append(job)
+            return
+        if not job.whole and passed(ending):
+            job.whole = True
+            self.jobs.appendleft(job)
+            return
+        fields = self._fields(job, ending)
+        killer = self.number.get(fields["killed_by"] or "")
+        if killer is not None:
+            self.kills.append((job.site, killer))
+        if job.whole:
+            self.wire.say("result", **fields)
+        else:
+            self.wire.say("held", id=job.site.id)
+            self.held.append(_Held(job, fields, (killer,) if killer is not None else tuple(job.near or ())))
+
+    def _fields(self, job: Anew, ending: Ending) -> dict[str, Any]:
+        """Return the fields of a result."""
+        answer = ending.answer
+        if answer is not None and "error" in answer:
+            answer = {"failed": "import", "ran": 0, "because": answer["error"]}
+        fields: dict[str, Any] = {"id": job.site.id, "anew": job.why}
+        if answer is not None:
+            fields |= {"killed_by": answer["failed"], "tests_run": answer["ran"]}
+            verdict = "killed" if answer["failed"] else "survived"
+        else:
+            verdict = "timeout" if ending.how == "timeout" else "killed"
+            at = self.tests[ending.step]["id"] if ending.step >= 0 else "import"
+            fields |= {"killed_by": at, "tests_run": 0, "because": f"{ending.how} {ending.signal}".strip()}
+        told_apart = job.why == "import_time"
+        return {**fields, "verdict": "import_time" if told_apart else verdict, "noticed": verdict != "survived"}
+
+    # Doubting the killers
+
+    def _prove(self, held: list[_Held]) -> None:
+        """Run what killed, collected as it was then, on unmutated code."""
+        indexes = list(dict.fromkeys(index for one in held for index in one.tests))
+        names = [self.tests[index]["id"] for index in indexes]
+        self.children.start(held, lambda note: self._run_few(None, names, indexes, note), self._importing_wall())
+
+    def _proven(self, ending: Ending) -> None:
+        """Who fails on unmutated code has proven nothing, and its mutants meet all tests."""
+        held: list[_Held] = ending.subject
+        by_tests: dict[tuple[int, ...], list[_Held]] = {}
+        for one in held:
+            by_tests.setdefault(one.tests, []).append(one)
+        ran = ending.answer.get("ran") if ending.answer is not None else None
+        if passed(ending) and ran == len({index for tests in by_tests for index in tests}):
+            for one in held:
+                self.wire.say("result", **one.fields)
+        elif len(by_tests) > 1:
+            self.proofs.extend(by_tests.values())
+        else:
+            for one in held:
+                one.job.whole = True
+                self.jobs.append(one.job)
+
+    # In a child
+
+    def _work(self, job: Anew, note: Note) -> dict[str, Any]:
+        indexes = job.near or []
+        names = [self.tests[index]["id"] for index in indexes]
+        return self._run_all(job, names, note) if job.whole else self._run_few(job.site, names, indexes, note)
+
+    def _run_few(
+        self, site: Site | None, names: Sequence[str], indexes: Sequence[int], note: Note
+    ) -> dict[str, Any]:
         self.board.active = site
-        watcher, selection = Watcher(brief=True), Selection(job["first"], job["tests"])
-        paths = job["paths"] if self.narrow and job["paths"] else []
+        session, watcher = self.session, Watcher(brief=True)
+        assert session is not None
+        self._arm_import()
+        session.config.pluginmanager.register(watcher)
+        Runner(session, watcher).prepare()
+        paths = sorted({self.tests[index]["path"] for index in indexes})
+        with Narrowing(names).active(session):
+            failed = _collected(session, paths)
+        return failed or self._run(session, watcher, note)
+
+    def _run_all(self, job: Anew, first: Sequence[str], note: Note) -> dict[str, Any]:
+        self.board.active = job.site
+        self._arm_import()
+        chosen = None if job.tests is None else [self.tests[index]["id"] for index in job.tests]
+        paths = sorted({self.tests[index]["path"] for index in job.tests}) if job.tests and self.narrow else []
+        session, watcher, selection = self.session, Watcher(brief=True), Selection(first, chosen)
         if session is None:
-            alone = _Alone(watcher)
+            alone = _Alone(lambda session: self._run(session, watcher, note))
             pytest.main([*self.arguments, *paths], plugins=[watcher, selection, alone])
             return alone.answer
         session.config.pluginmanager.register(watcher)
         session.config.pluginmanager.register(selection)
+        Runner(session, watcher).prepare()
+        return _collected(session, paths) or self._run(session, watcher, note)
+
+    def _arm_import(self) -> None:
+        arm(_IMPORT_CPU_SPARE + Budget.CPU_TIMES * self.collecting)
+
+    def _run(self, session: Any, watcher: Watcher, note: Note) -> dict[str, Any]:
         runner = Runner(session, watcher)
-        runner.prepare()
-        return _collect_and_run(session, watcher, paths)
+
+        def begin(_: int, place: int) -> None:
+            # One whose name the mutant changed may take as long as any.
+            index = self.number.get(runner.items[place].nodeid, self.budget.longest)
+            note.write(index, self.budget.wall(index))
+            self.budget.arm(index)
+
+        return runner.run(range(len(runner.items)), begin)
 
 
 class _Alone:
     """A pytest plugin that runs the tests and keeps the answer."""
 
-    def __init__(self, watcher: Watcher) -> None:
-        self._watcher = watcher
+    def __init__(self, run: Callable[[Any], dict[str, Any]]) -> None:
+        self._run = run
         self.answer: dict[str, Any] = {"failed": "import", "ran": 0}
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: Any) -> bool | None:
         if session.testsfailed:
             return None
-        self.answer = _run(session, self._watcher)
+        self.answer = self._run(session)
         return True
 
 
-def _collect_and_run(session: Any, watcher: Watcher, paths: Sequence[str]) -> dict[str, Any]:
+def _spread(jobs: Sequence[Anew], places: int) -> deque[Anew]:
+    """Have those that are judged at one time lie far from each other: each learns from what its neighbours met."""
+    size = -(-len(jobs) // max(1, places))
+    strands = [jobs[start : start + size] for start in range(0, len(jobs), size or 1)]
+    return deque(strand[place] for place in range(size) for strand in strands if place < len(strand))
+
+
+def _collected(session: Any, paths: Sequence[str]) -> dict[str, Any] | None:
+    """Collect; returns the answer when that does not go well."""
     try:
         session.perform_collect(list(paths) or None)
     except BaseException as error:  # whatever ends collecting is noticed
         return {"failed": "import", "ran": 0, "because": type(error).__name__}
-    if session.testsfailed:
-        return {"failed": "import", "ran": 0}
-    return _run(session, watcher)
-
-
-def _run(session: Any, watcher: Watcher) -> dict[str, Any]:
-    runner = Runner(session, watcher)
-    return runner.run(range(len(runner.items)), lambda *_: None)
-
-
-def _fields(ending: Ending) -> dict[str, Any]:
-    """Return the fields of a result."""
-    job, answer = ending.subject, ending.answer
-    if answer is not None and "error" in answer:
-        answer = {"failed": "import", "ran": 0, "because": answer["error"]}
-    fields: dict[str, Any] = {"id": job["id"], "anew": job["why"]}
-    if answer is not None:
-        fields |= {"killed_by": answer["failed"], "tests_run": answer["ran"]}
-        verdict = "killed" if answer["failed"] else "survived"
-    else:
-        verdict = "timeout" if ending.how == "timeout" else "killed"
-        fields |= {"killed_by": "import", "tests_run": 0, "because": f"{ending.how} {ending.signal}".strip()}
-    told_apart = job["why"] == "import_time"
-    return {**fields, "verdict": "import_time" if told_apart else verdict, "noticed": verdict != "survived"}
+    return {"failed": "import", "ran": 0} if session.testsfailed else None

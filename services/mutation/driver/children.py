@@ -10,14 +10,12 @@ import resource
 import select
 import shutil
 import signal
-import struct
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-_NOTE = struct.Struct("dq")
 _LOOK_SECONDS = 0.1
 _TICK_SECONDS = 0.02
 _EXHAUSTED = frozenset({signal.SIGPROF, signal.SIGXCPU})
@@ -27,16 +25,18 @@ class Note:
     """Memory shared with a child: which step it is at, and until when that may take."""
 
     def __init__(self) -> None:
-        self._memory = mmap.mmap(-1, _NOTE.size)
+        # Each is written in one piece: who reads meanwhile must not see half a deadline.
+        memory = memoryview(mmap.mmap(-1, 16))
+        self._deadline, self._step = memory[:8].cast("d"), memory[8:].cast("q")
 
     def write(self, step: int, seconds: float) -> None:
         """Say, in the child, that a step begins and how long it may take."""
-        _NOTE.pack_into(self._memory, 0, time.monotonic() + seconds, step)
+        self._deadline[0] = time.monotonic() + seconds
+        self._step[0] = step
 
     def read(self) -> tuple[float, int]:
         """Return deadline and step."""
-        deadline, step = _NOTE.unpack_from(self._memory, 0)
-        return float(deadline), int(step)
+        return self._deadline[0], self._step[0]
 
 
 @dataclass(eq=False)
@@ -65,6 +65,11 @@ class Ending:
     step: int
     signal: int
     seconds: float
+
+
+def passed(ending: Ending) -> bool:
+    """Whether a child answered that no test failed."""
+    return ending.answer is not None and ending.answer.get("failed", "error") is None
 
 
 class Children:
@@ -121,13 +126,13 @@ class Children:
             resource.setrlimit(resource.RLIMIT_AS, (wanted, hard))
             resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
-    def wait(self) -> Iterator[Ending]:
-        """Wait a moment, and yield who has ended."""
+    def wait(self, seconds: float = _TICK_SECONDS) -> Iterator[Ending]:
+        """Wait a moment, no longer than until somebody says something, and yield who has ended."""
         poll = select.poll()
         by_pipe = {child.pipe: child for child in self.running if not child.closed}
         for pipe in by_pipe:
             poll.register(pipe, select.POLLIN | select.POLLHUP)
-        for pipe, _ in poll.poll(_TICK_SECONDS * 1000):
+        for pipe, _ in poll.poll(seconds * 1000):
             _drain(by_pipe[pipe])
         now = time.monotonic()
         for child in list(self.running):

@@ -5,6 +5,7 @@ import __future__
 
 import ast
 import dis
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from types import CodeType
@@ -41,6 +42,9 @@ class MutatedFile:
         self.walk = Walk(self.source, relative, first_number)
         self.flags = _future_flags(self.walk.tree)
         self._pristine: dict[Unit, CodeType | None] = {}
+        self._variants: dict[Site, CodeType | None] = {}
+        self._parts: dict[int, CodeType] = {}
+        self._plain: CodeType | None = None
 
     @property
     def sites(self) -> list[Site]:
@@ -57,12 +61,32 @@ class MutatedFile:
 
     def plain(self) -> CodeType:
         """Return the file's own code."""
-        return self.compiled(self.walk.tree)
+        if self._plain is None:
+            self._plain = self.compiled(self.walk.tree)
+        return self._plain
 
     def mutated(self, site: Site) -> CodeType:
         """Return the file's code with a mutant in it."""
         with site.edit.applied():
             return self.compiled(self.walk.tree)
+
+    def prepare_parts(self) -> None:
+        """Compile what `mutated_parts` takes from here, so that children forked later need not."""
+        for place in range(len(self.walk.tree.body)):
+            self._part(place)
+
+    def mutated_parts(self, site: Site) -> list[CodeType]:
+        """Return the file's code with a mutant in it, in parts to be executed one after the other: only the
+        statement with the mutant is compiled."""
+        place = self._place(site)
+        # Annotations of a module belong to its code as a whole from there on.
+        if place is None or sys.version_info >= (3, 14):
+            return [self.mutated(site)]
+        parts = [self._part(number) for number in range(len(self.walk.tree.body))]
+        with site.edit.applied():
+            # Looked up anew: the mutant may stand in the whole statement's place.
+            parts[place] = self._statement(place)
+        return parts
 
     def probed(self, reached: Callable[[int], Any]) -> CodeType:
         """Return the file's code, calling `reached` with a statement's number before each statement in a
@@ -89,7 +113,17 @@ class MutatedFile:
         return self._pristine[unit]
 
     def variant(self, site: Site) -> CodeType | None:
-        """Return the code of the mutant's outermost function with the mutant in it."""
+        """Return the code of the mutant's outermost function with the mutant in it; None when functions that live
+        cannot take it."""
+        if site not in self._variants:
+            self._variants[site] = self._variant(site)
+        return self._variants[site]
+
+    def forget_variant(self, site: Site) -> None:
+        """Free what `variant` has kept."""
+        self._variants.pop(site, None)
+
+    def _variant(self, site: Site) -> CodeType | None:
         assert site.unit is not None
         own = self.unit_code(site.unit)
         with site.edit.applied():
@@ -109,19 +143,30 @@ class MutatedFile:
         if site.unit is not None:
             own, variant = self.unit_code(site.unit), self.variant(site)
             return own is not None and variant is not None and same_code(own, variant)
-        place = next(
-            (place for place, node in enumerate(self.walk.tree.body) if _holds(node, site, self.source)), None
-        )  # The statement alone: files are long.
+        place = self._place(site)
         if place is None:
             return False
-        own = self._statement(place)
+        own = self._part(place)
         with site.edit.applied():
             # Looked up anew: the mutant may stand in the whole statement's place.
             return same_code(own, self._statement(place))
 
+    def _place(self, site: Site) -> int | None:
+        """Return which statement of the module holds a mutant: files are long."""
+        nodes = enumerate(self.walk.tree.body)
+        return next((place for place, node in nodes if _holds(node, site, self.source)), None)
+
+    def _part(self, place: int) -> CodeType:
+        if place not in self._parts:
+            self._parts[place] = self._statement(place)
+        return self._parts[place]
+
     def _statement(self, place: int) -> CodeType:
         """Compile one statement of the module as it is now."""
-        return self.compiled(ast.Module(body=[self.walk.tree.body[place]], type_ignores=[]))
+        node = self.walk.tree.body[place]
+        # A text that stands alone says nothing, but as a module's first statement it would be what it is about.
+        says_nothing = place > 0 and isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+        return self.compiled(ast.Module(body=[] if says_nothing else [node], type_ignores=[]))
 
     def _compile_unit(self, unit: Unit, kept: tuple[str, ...] | list[str]) -> CodeType | None:
         """Compile a function inside empty copies of its classes: it sees the same names, and has the same own."""
@@ -154,7 +199,8 @@ class MutatedFile:
 
 def same_code(one: CodeType, other: CodeType) -> bool:
     """Whether two code objects do the same: all is compared but lines, positions, and constants nobody loads."""
-    return len(one.co_code) == len(other.co_code) and _shape(one) == _shape(other) and _steps(one) == _steps(other)
+    # The operations, every other byte, are compared first: most differ there, and the rest costs more.
+    return one.co_code[::2] == other.co_code[::2] and _shape(one) == _shape(other) and _steps(one) == _steps(other)
 
 
 def code_tree(code: CodeType) -> dict[CodePath, CodeType]:

@@ -43,6 +43,20 @@ class Switchboard:
             return self.loaded[path]
         return file.plain()
 
+    def parts_for(self, path: str) -> list[CodeType]:
+        """Return the same in parts to be executed one after the other."""
+        file = self.files[path]
+        if self.active is not None and self.file_of[self.active] is file:
+            self.given = True
+            return file.mutated_parts(self.active)
+        return [self.code_for(path)]
+
+    def prepare_anew(self) -> None:
+        """Compile what children will import, before they are forked."""
+        for file in self.files.values():
+            file.plain()
+            file.prepare_parts()
+
     def find_living(self) -> None:
         """Look for the functions that were made from code with probes, wherever they are kept."""
         paths: dict[int, tuple[Unit, CodePath]] = {}
@@ -118,6 +132,10 @@ class _Loader(SourceFileLoader):
 
     def get_code(self, fullname: str) -> CodeType | None:
         return self._switchboard.code_for(self._real)
+
+    def exec_module(self, module: ModuleType) -> None:
+        for code in self._switchboard.parts_for(self._real):
+            exec(code, module.__dict__)  # noqa: S102 - this is what importing is
 
 
 def install(switchboard: Switchboard) -> Any:

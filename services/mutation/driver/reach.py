@@ -20,6 +20,8 @@ class ReachPlugin:
     def __init__(self, reached: set[int]) -> None:
         self._reached = reached
         self.fixtures: dict[Any, set[int]] = {}
+        self.cpu: dict[Any, float] = {}
+        """Processor seconds that making a fixture takes: any test may be the first to need it in a child."""
         self.ended: list[Any] = []
 
     @pytest.hookimpl(hookwrapper=True, tryfirst=True)
@@ -27,7 +29,9 @@ class ReachPlugin:
         """Give what is reached while a fixture is made to the fixture as well."""
         before = set(self._reached)
         self._reached.clear()
+        started = time.process_time()
         yield
+        self.cpu[fixturedef] = max(self.cpu.get(fixturedef, 0.0), time.process_time() - started)
         self.fixtures.setdefault(fixturedef, set()).update(self._reached)
         self._reached.update(before)
 
@@ -37,7 +41,7 @@ class ReachPlugin:
 
 
 def first_run(runner: Runner, reached: set[int], note: Note, seconds: float) -> list[dict[str, Any]]:
-    """Run all tests in order; return, test by test, outcome, seconds and statements reached."""
+    """Run all tests in order; return, test by test, outcome, seconds, processor seconds and statements reached."""
     plugin = ReachPlugin(reached)
     runner.session.config.pluginmanager.register(plugin, "quantum-reach")
     deadline = time.monotonic() + seconds
@@ -47,7 +51,7 @@ def first_run(runner: Runner, reached: set[int], note: Note, seconds: float) -> 
         note.write(index, deadline - time.monotonic())
         reached.clear()
         plugin.ended.clear()
-        started = time.monotonic()
+        started, used = time.monotonic(), time.process_time()
         failed = runner.one(index, runner.items[index + 1] if index + 1 < len(runner.items) else None)
         for fixture in plugin.ended:
             plugin.fixtures.setdefault(fixture, set()).update(reached)
@@ -57,6 +61,7 @@ def first_run(runner: Runner, reached: set[int], note: Note, seconds: float) -> 
                 "id": item.nodeid,
                 "path": str(item.path),
                 "seconds": time.monotonic() - started,
+                "cpu": time.process_time() - used,
                 "failed": failed is not None,
                 "skipped": runner.watcher.skipped and failed is None,
                 "message": runner.watcher.message,
@@ -65,6 +70,7 @@ def first_run(runner: Runner, reached: set[int], note: Note, seconds: float) -> 
     for index, item in enumerate(runner.items):
         for fixture in _fixtures_of(item):
             own[index] |= plugin.fixtures.get(fixture, set())
+            tests[index]["cpu"] += plugin.cpu.get(fixture, 0.0)
         tests[index]["reached"] = sorted(own[index])
     return tests
 

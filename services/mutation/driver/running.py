@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
+import re
 import signal
+import sys
 import tempfile
 import unittest
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +82,10 @@ class Runner:
         capture = config.pluginmanager.getplugin("capturemanager")
         if capture is not None:
             capture.start_global_capturing()
+            _capture_without_reading(capture)
+        if self.watcher.brief:
+            # Errors of collecting: nobody reads where they come from.
+            config.option.tbstyle = "native"
         factory = getattr(config, "_tmp_path_factory", None)
         if factory is not None and hasattr(factory, "_basetemp"):
             factory._basetemp = Path(os.path.realpath(tempfile.mkdtemp(prefix="tests-")))
@@ -108,6 +115,35 @@ class Runner:
         return self.watcher.failed
 
 
+def import_once(names: Sequence[str]) -> None:
+    """Import here what each child would import. What cannot be is left to the child."""
+    for name in names:
+        if name not in sys.modules:
+            with contextlib.suppress(Exception):
+                importlib.import_module(name)
+
+
+def known_patterns() -> list[tuple[str, int]]:
+    """Return the regular expressions that `re` has compiled and keeps, as text and flags."""
+    kept = list(getattr(re, "_cache", ()))  # Private: where it moves, children only compile more.
+    return [(key[1], int(key[2])) for key in kept if len(key) == 3 and isinstance(key[1], str)]
+
+
+def compile_once(patterns: Sequence[tuple[str, int]]) -> None:
+    """Have `re` compile and keep here what each child would compile."""
+    for text, flags in patterns:
+        with contextlib.suppress(re.error, ValueError, OverflowError, RecursionError):
+            re.compile(text, flags)
+
+
+def _capture_without_reading(capture: Any) -> None:
+    """Let the capture go on from test to test: switching it and reading it three times a test is for reports."""
+    if callable(getattr(capture, "read_global_capture", None)):
+        nothing = capture.read_global_capture()
+        capture.read_global_capture = lambda: nothing
+        capture.suspend_global_capture = capture.resume_global_capture = lambda *_, **__: None
+
+
 @contextlib.contextmanager
 def quiet(session: Any) -> Iterator[None]:
     """Stop pytest's captures and terminal while no test runs, so that children start their own."""
@@ -130,20 +166,24 @@ def quiet(session: Any) -> Iterator[None]:
 class Budget:
     """How long a test may take in a child: several times what it took unmutated, and something to spare."""
 
-    CPU_SPARE, CPU_TIMES = 0.7, 10.0
+    CPU_SPARE, CPU_TIMES = 0.35, 10.0
     WALL_SPARE, WALL_TIMES = 8.0, 20.0
 
-    def __init__(self, durations: Sequence[float]) -> None:
-        self._durations = durations
+    def __init__(self, tests: Sequence[Mapping[str, Any]]) -> None:
+        """Take what the first run showed."""
+        self._seconds: list[float] = [test["seconds"] for test in tests]
+        self._cpu: list[float] = [test["cpu"] for test in tests]
+        self.longest = max(range(len(tests)), key=lambda index: tests[index]["seconds"])
+        """Which test takes longest."""
 
     def wall(self, index: int) -> float:
         """Return the seconds after which the parent kills the child."""
-        return self.WALL_SPARE + self.WALL_TIMES * self._durations[index]
+        return self.WALL_SPARE + self.WALL_TIMES * self._seconds[index]
 
     def arm(self, index: int) -> None:
         """Have this process killed once it has used too much processor time: a loop that never ends is found
         soon, however busy the machine is."""
-        arm(self.CPU_SPARE + self.CPU_TIMES * self._durations[index])
+        arm(self.CPU_SPARE + self.CPU_TIMES * self._cpu[index])
 
 
 def arm(seconds: float) -> None:

@@ -8,25 +8,37 @@ import os
 import sys
 import time
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from types import CodeType
 from typing import Any
 
 import pytest
 
-from quantum_suite.services.mutation.driver.children import Children, Ending, Note
+from quantum_suite.services.mutation.driver.children import Children, Ending, Note, passed
 from quantum_suite.services.mutation.driver.guarded_tree import GuardedTree
 from quantum_suite.services.mutation.driver.loading import Switchboard
 from quantum_suite.services.mutation.driver.model import Site, Unit
 from quantum_suite.services.mutation.driver.reach import first_run
-from quantum_suite.services.mutation.driver.running import Budget, Runner, Watcher, quiet
+from quantum_suite.services.mutation.driver.running import (
+    Budget,
+    Runner,
+    Watcher,
+    compile_once,
+    import_once,
+    known_patterns,
+    quiet,
+)
 from quantum_suite.services.mutation.driver.wire import Wire
 
 _LIKELY = 6
 _ASIDE = 10
 _TRIES = 2
 _MOST_NAMED = 5_000
+_PAUSE_SECONDS = 0.02
+_LIGHT_SECONDS = 0.01
+_HEAVY_SECONDS = 0.05
 
 
 @dataclass
@@ -39,6 +51,10 @@ class Plan:
     """Mutants that were under way when a server ended: judged first and alone."""
     tests: list[dict[str, Any]] | None = None
     """What the first run showed."""
+    imported: list[str] = field(default_factory=list)
+    """Modules of the standard library that it brought in."""
+    patterns: list[tuple[str, int]] = field(default_factory=list)
+    """Regular expressions that it compiled, with their flags."""
 
 
 @dataclass(eq=False)
@@ -69,6 +85,7 @@ class Server:
         self.started = time.monotonic()
         self.kills: dict[Unit | None, Counter[int]] = {}
         self.killed_by: dict[int, list[Site]] = {}
+        self.equivalent: dict[Site, bool] = {}
         self.recent: list[Job] = []
         self.stopped = False
 
@@ -85,6 +102,8 @@ class Server:
         self.collecting = time.monotonic() - self.started
         self.runner = Runner(session, self.watcher)
         self.at_import = set(self.board.reached)
+        # Whoever judges by importing anew can make itself ready meanwhile.
+        self.wire.say("collected", foreign=_foreign_modules(self.tree.root))
         self.board.find_living()
         gc.collect()
         gc.freeze()
@@ -92,6 +111,8 @@ class Server:
         if tests is None:
             return
         self._know(tests)
+        import_once(self.plan.imported)
+        compile_once(self.plan.patterns)
         # From here on failures are what is hoped for, and nobody reads about them.
         self.watcher.brief = True
         good = self.board.strip_probes()
@@ -100,7 +121,7 @@ class Server:
         self._judge(pending, anew)
         if not self.stopped:
             self._doubt(anew)
-        self.wire.say("anew", jobs=anew, collecting=self.collecting, foreign=_foreign_modules(self.tree.root))
+        self.wire.say("anew", jobs=anew, collecting=self.collecting)
         self.wire.say(
             "served", stopped=self.stopped, children_cpu=self.children.cpu_seconds, own_cpu=time.process_time()
         )
@@ -111,12 +132,13 @@ class Server:
         """Run every test once on unmutated code; None when that says that mutants cannot be judged."""
         left = self.plan.deadline - time.monotonic()
 
-        def work(note: Note) -> list[dict[str, Any]]:
+        def work(note: Note) -> dict[str, Any]:
             self.runner.prepare()
-            return first_run(self.runner, self.board.reached, note, left)
+            tests = first_run(self.runner, self.board.reached, note, left)
+            return {"tests": tests, "imported": _standard_modules(), "patterns": known_patterns()}
 
-        ending = self._alone("first run", work)
-        if isinstance(ending.answer, dict):
+        ending = self._alone("first run", work, self._compile_variants())
+        if ending.answer is not None and "error" in ending.answer:
             self.wire.say("refused", reason=f"The tests could not be run: {ending.answer['error']}.", tests=[])
             return None
         if ending.answer is None:
@@ -126,7 +148,8 @@ class Server:
             )
             self.wire.say("refused", reason=f"The tests do not pass on unmutated code: {at} {why}.", tests=[at])
             return None
-        tests: list[dict[str, Any]] = ending.answer
+        tests: list[dict[str, Any]] = ending.answer["tests"]
+        self.plan.imported, self.plan.patterns = ending.answer["imported"], ending.answer["patterns"]
         failing = [index for index, test in enumerate(tests) if test["failed"]]
         if not all(test["skipped"] or test["failed"] for test in tests) and len(failing) <= _ASIDE:
             failing = [index for index in failing if not self._passes_alone(index)]
@@ -139,6 +162,7 @@ class Server:
         self.tree.forget(written)
         if written:
             self.children.places = 1
+        self.wire.say("warm", imported=self.plan.imported, patterns=self.plan.patterns)
         self.wire.say("tests", tests=tests, at_import=len(self.at_import), written=written[:20])
         return tests
 
@@ -156,13 +180,25 @@ class Server:
 
     def _passes_alone(self, index: int, times: int = 2) -> bool:
         endings = [self._alone("again", lambda note: self._run(note, [index], 30.0)) for _ in range(times)]
-        return all(_passed(ending) for ending in endings)
+        return all(passed(ending) for ending in endings)
 
-    def _alone(self, subject: str, work: Any) -> Ending:
+    def _alone(self, subject: str, work: Any, meanwhile: Iterator[None] | None = None) -> Ending:
+        """Have one child answer; `meanwhile` is gone on with as long as it does not."""
         self.children.start(subject, work, max(1.0, self.plan.deadline - time.monotonic()))
         while True:
-            for ending in self.children.wait():
+            pause = time.monotonic() + _PAUSE_SECONDS
+            busy = meanwhile is not None
+            while meanwhile is not None and busy and time.monotonic() < pause:
+                busy = next(meanwhile, self) is None
+            for ending in self.children.wait(0.0) if busy else self.children.wait():
                 return ending
+
+    def _compile_variants(self) -> Iterator[None]:
+        """Compile every mutant of a function, one at a step: the first run keeps one processor busy, not two."""
+        for site in self.plan.sites:
+            file = self.board.file_of[site]
+            self.equivalent[site] = file.is_equivalent(site)
+            yield
 
     def _run(self, note: Note, order: Sequence[int], seconds: float) -> dict[str, Any]:
         self.runner.prepare()
@@ -172,7 +208,7 @@ class Server:
 
     def _know(self, tests: list[dict[str, Any]]) -> None:
         self.tests = tests
-        self.budget = Budget([test["seconds"] for test in tests])
+        self.budget = Budget(tests)
         self.reaching: dict[int, list[int]] = {}
         for index, test in enumerate(tests):
             if not test["skipped"] and not test["aside"]:
@@ -185,7 +221,9 @@ class Server:
         pending: deque[Job] = deque()
         anew: list[dict[str, Any]] = []
         for site in self.plan.sites:
-            if self.board.file_of[site].is_equivalent(site):
+            if site not in self.equivalent:
+                self.equivalent[site] = self.board.file_of[site].is_equivalent(site)
+            if self.equivalent[site]:
                 self._say(site, "equivalent")
                 continue
             if site.unit is None:
@@ -217,16 +255,9 @@ class Server:
         first = heapq.nsmallest(
             _LIKELY,
             near.intersection(chosen),
-            key=lambda i: (-kills[i], self.reach_size[i], self.tests[i]["seconds"]),
+            key=lambda i: self._promise(i, kills),
         )
-        return {
-            "id": site.id,
-            "why": why,
-            "first": [self.tests[i]["id"] for i in first],
-            "tests": None if tests is None else [self.tests[i]["id"] for i in chosen],
-            "paths": None if tests is None else sorted({self.tests[i]["path"] for i in chosen}),
-            "seconds": sum(self.tests[i]["seconds"] for i in chosen),
-        }
+        return {"id": site.id, "why": why, "first": first, "tests": None if tests is None else chosen}
 
     # Judging by switch
 
@@ -276,14 +307,22 @@ class Server:
         return self.runner.run(job.order, begin)
 
     def _order(self, job: Job) -> list[int]:
-        """Tests that killed neighbours first, then those that reach least else, then the rest as collected."""
+        """Tests that killed neighbours first, then those that reach least else, then the rest as collected, heavy
+        ones last."""
         tests = [i for i in self.reaching[job.site.statement or 0] if i not in job.excluded]
         kills = self.kills.setdefault(job.site.unit, Counter())
-        likely = heapq.nsmallest(
-            _LIKELY, tests, key=lambda i: (-kills[i], self.reach_size[i], self.tests[i]["seconds"])
-        )
+        likely = heapq.nsmallest(_LIKELY, tests, key=lambda i: self._promise(i, kills))
         first = set(likely)
-        return likely + [i for i in tests if i not in first]
+        return likely + sorted((i for i in tests if i not in first), key=self._weight)
+
+    def _promise(self, index: int, kills: Counter[int]) -> tuple[float, int, int, float]:
+        """Sort tests by what they killed nearby for the time they take, then by how little else they reach."""
+        cpu = self.tests[index]["cpu"]
+        return -kills[index] / (_LIGHT_SECONDS + cpu), self._weight(index), self.reach_size[index], cpu
+
+    def _weight(self, index: int) -> int:
+        """Tell the tests that take long from the others."""
+        return int(self.tests[index]["cpu"] / _HEAVY_SECONDS)
 
     def _take(self, ending: Ending, pending: deque[Job], anew: list[dict[str, Any]]) -> None:
         job: Job = ending.subject
@@ -336,9 +375,7 @@ class Server:
     def _doubt(self, anew: list[dict[str, Any]]) -> None:
         """Run every test that killed something alone on unmutated code; who fails there has proven nothing, and
         its mutants are judged again without it."""
-        unstable = {
-            index for index in self.killed_by if time.monotonic() < self.plan.deadline and not self._stable(index)
-        }
+        unstable = self._unstable()
         if not unstable:
             return
         self.wire.say("unstable", tests=[self.tests[i]["id"] for i in sorted(unstable)])
@@ -352,17 +389,21 @@ class Server:
                     self._say(site, "flaky", killed_by=self.tests[index]["id"])
         self._judge(again, anew)
 
-    def _stable(self, index: int) -> bool:
-        self.children.start(
-            "stable", lambda note: self._run(note, [index], self.budget.wall(index)), self.budget.wall(index)
-        )
-        while True:
-            for ending in self.children.wait():
-                return _passed(ending)
+    def _unstable(self) -> set[int]:
+        waiting = deque(sorted(self.killed_by))
+        unstable: set[int] = set()
+        while (waiting and time.monotonic() < self.plan.deadline) or self.children.running:
+            while waiting and len(self.children.running) < self.children.places:
+                index = waiting.popleft()
+                wall = self.budget.wall(index)
+                self.children.start(index, partial(self._run, order=[index], seconds=wall), wall)
+            unstable.update(ending.subject for ending in self.children.wait() if not passed(ending))
+        return unstable
 
 
-def _passed(ending: Ending) -> bool:
-    return ending.answer is not None and ending.answer.get("failed", "error") is None
+def _standard_modules() -> list[str]:
+    """Return the modules of the standard library that are imported."""
+    return [name for name in sys.modules if name.partition(".")[0] in sys.stdlib_module_names]
 
 
 def _foreign_modules(root: str) -> list[str]:

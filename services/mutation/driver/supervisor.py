@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from quantum_suite.services.mutation.driver import loading, pytest_setup
-from quantum_suite.services.mutation.driver.anew import AnewServer
+from quantum_suite.services.mutation.driver.anew import Anew, AnewServer, Known
 from quantum_suite.services.mutation.driver.children import Children
 from quantum_suite.services.mutation.driver.compiled import MutatedFile
 from quantum_suite.services.mutation.driver.guarded_tree import GuardedTree
 from quantum_suite.services.mutation.driver.loading import Switchboard
 from quantum_suite.services.mutation.driver.model import Site
-from quantum_suite.services.mutation.driver.running import Watcher
+from quantum_suite.services.mutation.driver.running import Watcher, compile_once, import_once
 from quantum_suite.services.mutation.driver.server import Plan, Server
 from quantum_suite.services.mutation.driver.wire import Wire
 
@@ -37,9 +37,13 @@ class Supervisor:
         self.done: set[str] = set()
         self.under_way: set[str] = set()
         self.deaths: dict[str, int] = {}
-        self.anew: deque[dict[str, Any]] = deque()
+        self.private: list[int] = []
+        """Descriptors that servers must not have: who holds the end of a pipe keeps it open."""
+        self.anew: list[dict[str, Any]] = []
         self.collecting = 1.0
         self.foreign: list[str] = []
+        self.ready: _Forked | None = None
+        """A server for judging by importing anew that makes itself ready while others work."""
         self.without_session = False
         self.outcome = ""
 
@@ -64,6 +68,8 @@ class Supervisor:
             self.wire.say("stopped", reason="Mutants ended the process that runs the tests too often.")
         if self.outcome == "served" and self.anew:
             self._judge_anew()
+        if self.ready is not None:
+            self._listen(self.ready)
         self.wire.say("done")
 
     # What there is
@@ -123,33 +129,45 @@ class Supervisor:
     # Servers
 
     def _one_server(self) -> None:
-        self._fork(self._serve)
+        self.under_way = set()
+        self._listen(self._fork(self._serve))
         if not self.outcome:
             self._blame()
 
-    def _fork(self, serve: Callable[[Wire], None]) -> None:
-        """Fork a server and listen to it until it ends."""
+    def _fork(self, serve: Callable[[Wire, int], None]) -> _Forked:
+        """Fork a server. It gets a wire to speak on, and a descriptor to read from what it is to do."""
         reading, writing = os.pipe()
-        self.under_way = set()
+        asked, asking = os.pipe()
+        private = [self.wire.descriptor, reading, asking, *self.private]
         pid = os.fork()
         if not pid:
-            os.close(reading)
-            os.close(self.wire.descriptor)
+            for descriptor in private:
+                os.close(descriptor)
             try:
                 os.setsid()
-                serve(Wire(writing))
+                serve(Wire(writing), asked)
             finally:
                 os._exit(0)
         os.close(writing)
+        os.close(asked)
+        self.private += [reading, asking]
+        return _Forked(pid, reading, asking)
+
+    def _listen(self, forked: _Forked) -> None:
+        """Hear a server until it ends. Who has not been told what to do until now learns that there is nothing."""
+        forked.tell(None)
+        self.private.remove(forked.asking)
         try:
-            for event in _events(reading):
+            for event in _events(forked.reading):
                 self._heard(event)
         finally:
-            os.close(reading)
-            os.waitpid(pid, 0)
+            os.close(forked.reading)
+            self.private.remove(forked.reading)
+            os.waitpid(forked.pid, 0)
 
-    def _serve(self, wire: Wire) -> None:
+    def _serve(self, wire: Wire, asked: int) -> None:
         """Be a server. Ends without having said so only when it is killed."""
+        os.close(asked)
         children = self._children(wire.descriptor)
         server = Server(self.plan, self.board, self.tree, children, wire, Watcher(brief=True))
         server.watcher.brief = False
@@ -181,10 +199,10 @@ class Supervisor:
             self.done.add(event["id"])
             self.under_way.discard(event["id"])
             self._pass_on(event)
-        elif kind == "anew":
-            self.anew.extend(event["jobs"])
-            self.collecting = event["collecting"]
-            self.foreign = event["foreign"]
+        elif kind == "held":
+            self.under_way.discard(event["id"])
+        elif kind in ("collected", "warm", "anew"):
+            self._learned(kind, event)
         elif kind == "without":
             self.without_session = True
             self.outcome = "without"
@@ -199,6 +217,18 @@ class Supervisor:
                 self.plan.tests = event["tests"]
                 event = {**event, "tests": [{**test, "reached": len(test["reached"])} for test in event["tests"]]}
             self._pass_on(event)
+
+    def _learned(self, kind: str, event: dict[str, Any]) -> None:
+        """Take in what one server tells for another."""
+        if kind == "collected":
+            self.foreign = event["foreign"]
+            if self.ready is None:
+                self.ready = self._fork(self._serve_anew)
+        elif kind == "warm":
+            self.plan.imported, self.plan.patterns = event["imported"], event["patterns"]
+        else:
+            self.anew.extend(event["jobs"])
+            self.collecting = event["collecting"]
 
     def _pass_on(self, event: dict[str, Any]) -> None:
         self.wire.say(event["event"], **{name: value for name, value in event.items() if name != "event"})
@@ -236,8 +266,18 @@ class Supervisor:
             servers += 1
             before = len(self.anew)
             self.outcome = ""
-            self._fork(self._serve_anew)
-            self.anew = deque(job for job in self.anew if job["id"] not in self.done)
+            self.under_way = set()
+            forked, self.ready = self.ready or self._fork(self._serve_anew), None
+            forked.tell(
+                {
+                    "warm": [self.plan.imported, self.plan.patterns],
+                    "tests": self.plan.tests,
+                    "collecting": self.collecting,
+                    "jobs": self.anew,
+                }
+            )
+            self._listen(forked)
+            self.anew = [job for job in self.anew if job["id"] not in self.done]
             if self.outcome == "without":
                 self.outcome = "served"
             elif not self.outcome:
@@ -245,18 +285,16 @@ class Supervisor:
             elif len(self.anew) == before:
                 break
 
-    def _serve_anew(self, wire: Wire) -> None:
-        jobs = deque((job, self.sites[job["id"]]) for job in self.anew)
+    def _serve_anew(self, wire: Wire, asked: int) -> None:
         board = self.board
         board.probing = False
         server = AnewServer(
-            jobs,
             board,
             self.tree,
             self._children(wire.descriptor),
             wire,
+            lambda: self._asked(asked),
             deadline=self.deadline,
-            collecting=self.collecting,
             foreign=self.foreign,
             narrow=not self.request["tests"],
         )
@@ -264,11 +302,24 @@ class Supervisor:
         loading.install(board)
         if self.without_session:
             server.serve(None)
-            wire.say("served", stopped=bool(jobs))
+            wire.say("served", stopped=bool(server.jobs))
             return
         pytest.main(self.arguments, plugins=[server])
         # Here only when the project was imported before collecting: not the place to import it anew from.
-        wire.say("without")
+        if self._asked(asked)[1]:
+            wire.say("without")
+
+    def _asked(self, descriptor: int) -> tuple[Known, list[Anew]]:
+        """Wait, in a server, for what it is to do."""
+        with open(descriptor, "rb") as file:
+            data = file.read()
+        if not data:
+            return Known([], 0.0), []
+        asked = json.loads(data)
+        jobs = [Anew(self.sites[job["id"]], job["why"], job["first"], job["tests"]) for job in asked["jobs"]]
+        import_once(asked["warm"][0])
+        compile_once(asked["warm"][1])
+        return Known(asked["tests"], asked["collecting"]), jobs
 
     def _blame_anew(self) -> None:
         suspects = self.under_way - self.done
@@ -280,7 +331,26 @@ class Supervisor:
                 self.wire.say(
                     "result", id=ident, verdict="killed", killed_by=None, because="ended who ran the tests"
                 )
-        self.anew = deque(job for job in self.anew if job["id"] not in self.done)
+        self.anew = [job for job in self.anew if job["id"] not in self.done]
+
+
+class _Forked:
+    """A server that was forked."""
+
+    def __init__(self, pid: int, reading: int, asking: int) -> None:
+        self.pid = pid
+        self.reading = reading
+        self.asking = asking
+        self._told = False
+
+    def tell(self, what: dict[str, Any] | None) -> None:
+        """Say what it is to do, once; it may be dead by now."""
+        if self._told:
+            return
+        self._told = True
+        with contextlib.suppress(BrokenPipeError), open(self.asking, "wb") as file:  # noqa: PTH123 - there is no path
+            if what is not None:
+                file.write(json.dumps(what).encode())
 
 
 def _events(descriptor: int) -> Iterator[dict[str, Any]]:
