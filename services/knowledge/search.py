@@ -40,8 +40,7 @@ class Found:
 async def search(workspace: Workspace, request: SearchRequest) -> SearchAnswer:
     """Return the best chunks. Raises CallerError for a wrong request, NotFound without an index."""
     scope = _checked(request)
-    caveats = await workspace.refresh()
-    found = await look(workspace, request, scope)
+    found, caveats = await _look_and_catch_up(workspace, request, scope)
     caveats += found.problems
     ranked = fuse(found.words, found.meaning, found.symbols, request.limit)
     chunks = await workspace.database.read(lambda db: chunks_of(db, [key for key, _, _ in ranked]))
@@ -55,6 +54,31 @@ async def search(workspace: Workspace, request: SearchRequest) -> SearchAnswer:
             f"Vectors are missing for {_percent(missing)} of the chunks; those are found by words alone."
         )
     return SearchAnswer(hits, status, tuple(caveats))
+
+
+async def _look_and_catch_up(
+    workspace: Workspace, request: SearchRequest, scope: Scope
+) -> tuple[Found, list[str]]:
+    """Search while it is checked whether files changed, and again if they did: mostly they have not."""
+    found, caveats = Found([], [], [], []), list[str]()
+    before = await workspace.generation()
+
+    async def look_now() -> None:
+        nonlocal found
+        found = await look(workspace, request, scope)
+
+    async def catch_up() -> None:
+        caveats.extend(await workspace.catch_up())
+
+    try:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(catch_up)
+            tasks.start_soon(look_now)
+    except* SuiteError as errors:
+        raise first_of(errors) from None
+    if await workspace.generation() != before:
+        found = await look(workspace, request, scope)
+    return found, caveats
 
 
 async def look(workspace: Workspace, request: SearchRequest, scope: Scope) -> Found:

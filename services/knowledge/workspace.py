@@ -168,10 +168,20 @@ class Workspace:
 
         Raises NotFound when there is no index.
         """
-        if not self.exists or not await self.database.read(lambda db: fact(db, "root") is not None):
+        await self.generation()
+        return await self.catch_up()
+
+    async def generation(self) -> int:
+        """Return a number that rises with every change of the index. Raises NotFound when there is no index."""
+        remembered = await self._remember() if self.exists else None
+        if remembered is None or remembered.generation < 0:
             raise NotFound(
                 f"There is no index of {self.folder.root}.", "Make one with index_workspace.", argument="path"
             )
+        return remembered.generation
+
+    async def catch_up(self) -> list[str]:
+        """`refresh`, right after `generation` was asked; where nothing changed, the database is left to others."""
         if self._updating:
             return ["The workspace is being indexed: files not read yet are missing."]
         began = time.monotonic()
@@ -206,7 +216,7 @@ class Workspace:
 
     async def _changed(self) -> Work:
         """Return what differs, asking the directories rather than listing the files where that is enough."""
-        known = await self._known()
+        known = self._remembered.files if self._remembered is not None else await self._known()
         listing = self._listing
         if listing is None or time.monotonic() - self._listed_at > _LISTING_SECONDS:
             return work_for(await self._list(), known, retry=False)
@@ -237,7 +247,7 @@ class Workspace:
     async def status(self, *, look: bool = True) -> IndexStatus:
         """Return what is indexed. With `look`, the workspace is listed to say what differs as of now."""
         root = str(self.folder.root)
-        if not self.exists or not await self.database.read(lambda db: fact(db, "root") is not None):
+        if not self.exists or (await self._remember()).generation < 0:
             return _absent(root, self.meaning)
         if look:
             self._stale = await self._count_stale(work_for(await self._list(), await self._known(), retry=False))

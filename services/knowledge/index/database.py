@@ -48,6 +48,10 @@ CREATE TABLE uses (
     PRIMARY KEY (name, file)) STRICT, WITHOUT ROWID;
 CREATE TABLE orphans (key TEXT PRIMARY KEY, is_document INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 """
+_BY_FILE_AND_NAME = """
+DROP INDEX chunks_by_file;
+CREATE INDEX chunks_by_file ON chunks (file, name)
+"""
 _CACHE_KIB = 64 * 1024
 
 
@@ -55,7 +59,7 @@ class IndexDatabase(SqliteDatabase):
     """The file of one index; safe across processes."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__(path, [_SCHEMA])
+        super().__init__(path, [_SCHEMA, _BY_FILE_AND_NAME])
 
     def read_now(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """`read` for a caller that is in a thread of its own."""

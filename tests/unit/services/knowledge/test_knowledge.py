@@ -2,10 +2,11 @@
 
 import os
 import shutil
+import sqlite3
 import subprocess
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
 import anyio
@@ -15,6 +16,7 @@ import pytest
 from quantum_suite.core.errors import CallerError, Damaged, NotFound
 from quantum_suite.services.knowledge.embed_chunks import collection_name
 from quantum_suite.services.knowledge.files.stamps import stamp_of
+from quantum_suite.services.knowledge.index import reading
 from quantum_suite.services.knowledge.index.parsers import Parsers
 from quantum_suite.services.knowledge.interface import IndexStatus, SearchRequest
 from quantum_suite.services.knowledge.opening import open_knowledge
@@ -468,6 +470,56 @@ async def test_words_that_stand_everywhere_are_asked_for_only_where_there_are_no
         )
         assert await names(knowledge, root, "values of one") == ["value_one"]
         assert set(await names(knowledge, root, "the values")) == {"value_one", "value_two"}
+
+
+async def test_where_words_stand_in_many_chunks_those_with_a_rare_one_are_scored_and_by_all_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "_SCORED_CHUNKS", 2)
+    files = {f"common_{number}_py": f"def value_{number}(): return 'sorted'\n" for number in range(8)}
+    files |= {f"other_{number}_py": f"def other_{number}(): pass\n" for number in range(20)}
+    files["both_py"] = "def value_both(): return 'sorted by walrus'\n"
+    files["rare_py"] = "def thing(): return 'a walrus'\n"
+    root = write(tmp_path / "work", **files)
+    async with opened(tmp_path) as knowledge:
+        await knowledge.index(root)
+        assert await names(knowledge, root, "sorted values walrus") == ["value_both", "thing"]
+        assert len(await names(knowledge, root, "sorted values")) == 9, "what only common words find is found"
+
+
+async def test_a_search_sees_what_another_one_read_while_it_looked(tmp_path: Path) -> None:
+    root = write(tmp_path / "work", a_py="def one(): pass\n")
+    async with opened(tmp_path) as knowledge:
+        await knowledge.index(root)
+        write(root, a_py="def one(): pass\n\ndef two(): pass\n")
+        found: list[list[str]] = []
+
+        async def ask() -> None:
+            found.append(await names(knowledge, root, "two"))
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(3):
+                tasks.start_soon(ask)
+        assert found == [["two"]] * 3
+
+
+async def test_an_index_of_an_older_release_keeps_its_chunks_and_gets_the_new_order_of_names(
+    tmp_path: Path,
+) -> None:
+    root = write(tmp_path / "work", a_py="def one(): pass\n")
+    async with opened(tmp_path) as knowledge:
+        await knowledge.index(root)
+        database = knowledge._workspace(root).folder.database
+    with closing(sqlite3.connect(database)) as older:
+        older.execute("DROP INDEX chunks_by_file")
+        older.execute("CREATE INDEX chunks_by_file ON chunks (file)")
+        older.execute("PRAGMA user_version = 1")
+        older.commit()
+    async with opened(tmp_path) as knowledge:
+        assert await names(knowledge, root, "one") == ["one"]
+    with closing(sqlite3.connect(database)) as newer:
+        columns = [name for _, _, name in newer.execute("PRAGMA index_info (chunks_by_file)")]
+    assert columns == ["file", "name"]
 
 
 async def test_a_damaged_index_says_how_it_is_made_anew(tmp_path: Path) -> None:
