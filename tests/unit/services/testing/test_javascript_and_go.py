@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 from docs.pages import ROOT
-from reference.projects import NODE, make_project
+from reference.npm import NODE
+from reference.projects import make_project
 
 from quantum_suite.core.errors import CallerError, EngineMissing
 from quantum_suite.services.sandbox.opening import best_sandbox

@@ -4,7 +4,8 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from reference.projects import NODE, calculator, make_project
+from reference.npm import NODE
+from reference.projects import calculator, make_project
 
 from quantum_suite.core.errors import CallerError, NotFound
 from quantum_suite.core.principals import LOCAL, Principal

@@ -1,9 +1,9 @@
 import json
-import shutil
 from pathlib import Path
 
 import pytest
 from reference.judging import Files, open_court, write_project
+from reference.npm import JAVASCRIPT_TOOLS, add_packages
 
 from quantum_suite.core.verdicts import GateReport, Outcome
 from quantum_suite.services.validators.mypy_types import MypyChecker, find_importers, mypy_settings
@@ -13,23 +13,6 @@ from quantum_suite.services.validators.typescript_types import TypeScriptChecker
 pytestmark = pytest.mark.anyio
 
 TYPED = {"pyproject.toml": "[tool.mypy]\nstrict = true\n", "a.py": "def f(x: int) -> int:\n    return x\n"}
-
-COMPILER = """
-// Stands where the project's compiler would: says what tsc says, of the lines that ask for it.
-const fs = require("fs");
-const path = require("path");
-let bad = 0;
-for (const name of fs.readdirSync(".").filter((one) => one.endsWith(".ts"))) {
-  fs.readFileSync(name, "utf8").split("\\n").forEach((line, at) => {
-    const column = line.indexOf("WRONG");
-    if (column >= 0) {
-      bad += 1;
-      console.log(`${name}(${at + 1},${column + 1}): error TS2322: Type A is not assignable to type B.`);
-    }
-  });
-}
-process.exit(bad ? 2 : 0);
-"""
 
 
 async def checked(tmp_path: Path, before: Files, after: Files, *linked: str) -> GateReport:
@@ -103,19 +86,23 @@ async def test_one_language_that_nobody_checks_is_kept_beside_one_that_is(tmp_pa
     assert any("npm install" in note for note in report.unassessed)
 
 
+@pytest.mark.timeout(400)
 async def test_the_projects_compiler_is_asked_before_and_after(tmp_path: Path) -> None:
-    assert shutil.which("node")
     before = {
-        "tsconfig.json": json.dumps({"compilerOptions": {}}),
-        "a.ts": "const WRONG = 1;\n",
-        "node_modules/typescript/bin/tsc": COMPILER,
+        "tsconfig.json": json.dumps({"compilerOptions": {"strict": True, "types": []}}),
+        "a.ts": "export const old: string = 1;\n",
+        "use.ts": "import { half } from './half';\nexport const one: number = half(2);\n",
+        "half.ts": "export function half(x: number): number {\n  return x / 2;\n}\n",
     }
-    report = await checked(
-        tmp_path, before, {"a.ts": "let y = 1;\nconst WRONG = 1;\n", "b.ts": "const WRONG = 2;\n"}
-    )
+    add_packages(write_project(tmp_path / "project", {}), JAVASCRIPT_TOOLS)
+    after = {
+        "a.ts": "let y = 1;\nexport const old: string = 1;\n",
+        "half.ts": "export function half(x: number): string {\n  return `${x / 2}`;\n}\n",
+    }
+    report = await checked(tmp_path, before, after)
     assert report.outcome is Outcome.FAILED
-    told = {(str(problem.location), problem.introduced) for problem in report.problems}
-    assert told == {("a.ts:2", False), ("b.ts:1", True)}
+    told = {(str(problem.location), problem.code, problem.introduced) for problem in report.problems}
+    assert told == {("a.ts:2", "TS2322", False), ("use.ts:2", "TS2322", True)}
 
 
 @pytest.mark.parametrize(
