@@ -62,6 +62,7 @@ class PlannedStep(_Model):
     parent: str = Field(default="", description="URN of the resource it belongs to; empty for the root.")
     dependencies: tuple[str, ...] = Field(default=(), description="URNs it needs.")
     inputs: Mapping[str, Any] = Field(default={}, description="Its properties as they will be; secrets masked.")
+    inputs_digest: str = Field(default="", description="Keyed digest of the properties, secrets included.")
     changes: tuple[PropertyChange, ...] = Field(default=(), description="What differs from the state.")
     replace_order: ReplaceOrder | None = Field(default=None, description="For a replacement: what comes first.")
     replacement_reasons: tuple[ReplacementReason, ...] = Field(default=(), description="Why it is replaced.")

@@ -1,0 +1,1 @@
+"""The embedded engine: speaks Pulumi's own protocol to unmodified programs and providers."""

@@ -1,0 +1,1 @@
+"""The states of stacks: Pulumi's deployment format, a journal, and the files both lie in."""
