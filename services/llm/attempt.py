@@ -3,7 +3,7 @@
 import logging
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
@@ -22,7 +22,7 @@ from quantum_suite.services.llm.interface import (
     Usage,
 )
 from quantum_suite.services.llm.ledger.interface import Budget, Ledger, Outcome, Reservation
-from quantum_suite.services.llm.prices import NANO, PriceList
+from quantum_suite.services.llm.prices import PriceList
 from quantum_suite.services.llm.routing import Candidate
 from quantum_suite.services.llm.tokens import call_text, estimate, estimated_input, texts_of
 
@@ -74,7 +74,8 @@ class Attempt:
         self._usage = Usage(0, 0, estimated=True)
 
     async def events(self) -> AsyncGenerator[ModelEvent, None]:
-        """Yield the answer. Raises Refused where a budget does not cover it, and the tree of ProviderError."""
+        """Yield the answer; the call is told what it took. Raises Refused where a budget does not cover it, and
+        the tree of ProviderError."""
         await self._reserve()
         self._call.attempts = self._number
         self._call.asked.append(self._candidate.name)
@@ -90,9 +91,9 @@ class Attempt:
                     if isinstance(event, Finished):
                         self._usage = await self._counted(event.usage)
                         self._state = "answered"
-                        cost = await self._settle()
+                        await self._settle()
                         settled = True
-                        yield replace(event, usage=replace(self._usage, cost_usd=cost))
+                        yield event
                         return
                     self._note(event)
                     yield event
@@ -170,7 +171,7 @@ class Attempt:
             self._usage = Usage(estimated_input(self._request), received, estimated=True)
         await self._settle()
 
-    async def _settle(self) -> float | None:
+    async def _settle(self) -> None:
         """Write down what it took. An answer is not lost because the ledger is: the reservation stands then."""
         cost = self._books.prices.cost(self._candidate.options, self._candidate.model, self._usage)
         self._call.took(self._usage, cost)
@@ -184,4 +185,3 @@ class Attempt:
                 logger.error(
                     "Attempt %d of call %s stays charged as estimated: %s", self._number, self._call.id, error
                 )
-        return None if cost is None else cost / NANO

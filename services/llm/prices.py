@@ -2,12 +2,13 @@
 
 import importlib
 from contextlib import suppress
+from typing import Literal
 from urllib.parse import urlsplit
 
 import anyio.to_thread
 
 from quantum_suite.core.errors import EngineMissing
-from quantum_suite.services.llm.configuration import ModelOptions, Price, ProviderOptions
+from quantum_suite.services.llm.configuration import Price, ProviderOptions
 from quantum_suite.services.llm.interface import Usage
 
 NANO = 1_000_000_000
@@ -22,14 +23,14 @@ class PriceList:
 
     async def ready(self, options: ProviderOptions, model: str) -> None:
         """Load the list where a price is not known without it: that takes half a second, and others go on."""
-        known = options.models.get(model, ModelOptions()).price
+        known = _configured(options, model)
         if not self._loaded and known is None and not options.local:
             await anyio.to_thread.run_sync(_load)
             self._loaded = True
 
     def cost(self, options: ProviderOptions, model: str, usage: Usage) -> int | None:
         """Return the cost; None where no price is known."""
-        known = options.models.get(model, ModelOptions()).price
+        known = _configured(options, model)
         if isinstance(known, Price):
             dollars = (
                 usage.input_tokens * known.input_usd_per_million
@@ -45,7 +46,7 @@ class PriceList:
 
     def source(self, options: ProviderOptions, model: str) -> str:
         """Say where the price comes from, for a person."""
-        known = options.models.get(model, ModelOptions()).price
+        known = _configured(options, model)
         if isinstance(known, Price):
             return "configured"
         if known == "free" or options.local:
@@ -76,6 +77,11 @@ class PriceList:
         except (LookupError, ValueError):
             return None
         return round(found.total_price * NANO)
+
+
+def _configured(options: ProviderOptions, model: str) -> Price | Literal["free"] | None:
+    known = options.models.get(model)
+    return None if known is None else known.price
 
 
 def _load() -> None:

@@ -14,6 +14,7 @@ from quantum_suite.core.masking import is_secret_name, secret_spans
 
 # Each search begins at something cheap to find (a digit run, an @, a telling word), and what is tried there is
 # bounded: a prompt of megabytes takes a fraction of a second, whatever is in it.
+_DIGIT = re.compile(r"\d")
 _DIGITS = re.compile(r"\d[\d ()/.+-]{5,}\d")
 _BEFORE_DIGITS = "+("
 _CARD = re.compile(r"(?<![\w.-])(?:\d[ -]?){12,18}\d(?![\w-])")
@@ -152,6 +153,8 @@ def _looks_secret(value: str, *, quoted: bool) -> bool:
 
 def _personal(text: str) -> Iterator[Span]:
     yield from _emails(text)
+    if _DIGIT.search(text) is None:
+        return
     yield from _ibans(text)
     for run in _DIGITS.finditer(text):
         begin = run.start()

@@ -348,6 +348,41 @@ async def test_folding_goes_on_and_says_what_kept_it_from_doing_so(
     assert "are folded later: The database is away." in caplog.text
 
 
+async def test_two_hubs_on_one_postgresql_do_not_pass_a_budget_together(postgres_url: str) -> None:
+    refused = 0
+
+    async def one(ledger: Ledger, name: str, principal: str) -> None:
+        nonlocal refused
+        try:
+            await ledger.reserve(held(name, principal=principal), [Budget(EVERYBODY, "day", None, 1050)])
+            await ledger.settle(principal, name, 1, took(50, 0, 50))
+        except Refused:
+            refused += 1
+
+    async with (
+        open_postgres(postgres_url) as here,
+        open_postgres(postgres_url) as there,
+        anyio.create_task_group() as tasks,
+    ):
+        ledgers = [PostgresLedger(here), PostgresLedger(there)]
+        for number in range(40):
+            tasks.start_soon(one, ledgers[number % 2], f"c{number}", ("ann", "bob", "cleo")[number % 3])
+    async with open_postgres(postgres_url) as database:
+        (day, month) = await PostgresLedger(database).spent(EVERYBODY)
+    assert refused
+    assert (day.tokens, day.attempts) == ((40 - refused) * 50, 40 - refused) == (month.tokens, month.attempts)
+    assert day.tokens <= 1050
+
+
+async def test_one_attempt_reserved_by_two_hubs_at_once_is_charged_once(postgres_url: str) -> None:
+    async with open_postgres(postgres_url) as here, open_postgres(postgres_url) as there:
+        async with anyio.create_task_group() as tasks:
+            for ledger in (PostgresLedger(here), PostgresLedger(there)) * 4:
+                tasks.start_soon(ledger.reserve, held(), [])
+        (charge,) = await PostgresLedger(here).charges()
+        assert (charge.repeats, (await PostgresLedger(here).spent("ann"))[0].tokens) == (7, 100)
+
+
 def spender(file: Path, name: str, tokens: int) -> subprocess.Popen[str]:
     script = Path(__file__).parents[1] / "reference/ledger_spender.py"
     command = [sys.executable, str(script), str(file), name, str(tokens)]

@@ -45,6 +45,13 @@ class CutBefore:
 
 
 @dataclass(frozen=True)
+class HoldBefore:
+    """Passes the answer on until these bytes would come, then nothing more: the connection stays open."""
+
+    marker: bytes
+
+
+@dataclass(frozen=True)
 class Change:
     """Passes the answer on with some bytes replaced, once."""
 
@@ -62,7 +69,7 @@ class Refuse:
     """Closes the connection at once."""
 
 
-Fault = Reply | Cut | CutBefore | Change | Stall | Refuse
+Fault = Reply | Cut | CutBefore | HoldBefore | Change | Stall | Refuse
 
 
 @dataclass
@@ -185,24 +192,28 @@ async def _relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, fau
     while chunk := await reader.read(4096):
         if isinstance(fault, Cut):
             chunk = chunk[: fault.after_bytes - passed]
-        elif isinstance(fault, CutBefore | Change):
+        elif isinstance(fault, CutBefore | HoldBefore | Change):
             chunk, held, fault = _changed(held + chunk, fault)
         writer.write(chunk)
         await writer.drain()
         passed += len(chunk)
         if isinstance(fault, Cut) and passed >= fault.after_bytes:
             return
+        if isinstance(fault, Stall):
+            await asyncio.Event().wait()
     writer.write(held)
     await writer.drain()
 
 
-def _changed(data: bytes, fault: CutBefore | Change) -> tuple[bytes, bytes, Fault | None]:
+def _changed(data: bytes, fault: CutBefore | HoldBefore | Change) -> tuple[bytes, bytes, Fault | None]:
     """Return what may pass, what is held back, and the fault that is left."""
-    marker = fault.marker if isinstance(fault, CutBefore) else fault.old
+    marker = fault.old if isinstance(fault, Change) else fault.marker
     at = data.find(marker)
     if at < 0:
         keep = max(0, len(data) - len(marker) + 1)
         return data[:keep], data[keep:], fault
     if isinstance(fault, CutBefore):
         return data[:at], b"", Cut(0)
+    if isinstance(fault, HoldBefore):
+        return data[:at], b"", Stall()
     return data[:at] + fault.new + data[at + len(marker) :], b"", None

@@ -49,6 +49,7 @@ CREATE TABLE folded (
     unpriced INTEGER NOT NULL, estimated INTEGER NOT NULL,
     PRIMARY KEY (day, principal, provider, model, purpose)) STRICT, WITHOUT ROWID;
 DROP INDEX charges_by_principal;
+DROP INDEX charges_open;
 """,
 )
 _COLUMNS = (

@@ -8,11 +8,22 @@ from typing import Any
 
 import anyio
 import pytest
-from reference.faults import Change, Cut, CutBefore, Fault, FaultProxy, Refuse, Reply, Stall, fault_proxy
+from reference.faults import (
+    Change,
+    Cut,
+    CutBefore,
+    Fault,
+    FaultProxy,
+    HoldBefore,
+    Refuse,
+    Reply,
+    Stall,
+    fault_proxy,
+)
 from reference.gateways import WHO, both, busy, charged, event_store, gateway, idle, logged, question
 from reference.models import MODEL, ModelServer, provider
 
-from quantum_suite.core.errors import CallerError, EngineError, Refused, Unavailable
+from quantum_suite.core.errors import CallerError, EngineError, Refused, SuiteError, Unavailable
 from quantum_suite.services.llm.errors import Garbled, ProviderError, StreamCut
 from quantum_suite.services.llm.interface import Finished, TextDelta
 
@@ -345,6 +356,29 @@ async def test_a_deadline_ends_the_call_and_nobody_else_is_asked(
         # A caller in haste says nothing about the provider.
         assert (await models.standing(WHO)).providers[0].failures == 0
         assert await charged(models) == [("first", "cut")]
+
+
+async def test_a_deadline_ends_an_answer_that_has_begun_and_hangs_up(
+    tmp_path: Path, model_server: ModelServer
+) -> None:
+    async with (
+        fault_proxy(model_server.url, HoldBefore(b'"finish_reason":"')) as proxy,
+        gateway(tmp_path, {"only": provider(proxy.url)}) as models,
+    ):
+
+        async def read_on() -> None:
+            async with models.stream(question(max_output_tokens=2, deadline_seconds=5), WHO) as events:
+                async for _ in events:
+                    pass
+
+        with anyio.fail_after(25), pytest.raises(SuiteError, match="did not answer within the call's deadline"):
+            await read_on()
+        with anyio.fail_after(25):
+            await proxy.left.wait()
+        assert (len(proxy.requests), await charged(models)) == (1, [("only", "cut")])
+        assert (await models.standing(WHO)).providers[0].failures == 0
+        # The deadline of a call before is nothing to the next one.
+        assert (await models.ask(question(max_output_tokens=2), WHO)).text
 
 
 async def test_a_cancelled_call_closes_the_connection_and_the_server_stops_working(
