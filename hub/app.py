@@ -49,6 +49,8 @@ from quantum_suite.services.knowledge.interface import Knowledge as WorkspaceKno
 from quantum_suite.services.knowledge.opening import open_knowledge
 from quantum_suite.services.llm.interface import Gateway as Models
 from quantum_suite.services.llm.opening import open_models
+from quantum_suite.services.metrics.opening import open_metrics
+from quantum_suite.services.metrics.sources import MetricSources
 from quantum_suite.services.sagas.consumer import TIMER
 from quantum_suite.services.workflows.composite.composites import Composites
 from quantum_suite.services.workflows.composite.triggers import Rights
@@ -157,7 +159,8 @@ async def open_hub(  # noqa: PLR0915 - the one place where everything is put tog
                 environ=os.environ,
             )
         )
-        services = _services(settings, plane, orchestrator, composites, models, knowledge)
+        sources = await stack.enter_async_context(open_metrics(settings.metrics, settings.alertmanager))
+        services = _services(settings, plane, orchestrator, composites, models, knowledge, sources)
         mounts = Mounts(services, settings.limits, extra)
 
         def apply(config: Config) -> None:
@@ -211,6 +214,7 @@ def _services(
     composites: Composites,
     models: Models,
     knowledge: WorkspaceKnowledge,
+    metrics: MetricSources,
 ) -> Services:
     return Services(
         data_dir=settings.data_dir,
@@ -224,6 +228,7 @@ def _services(
         analytics=plane.analytics,
         knowledge=knowledge,
         models=models,
+        metrics=metrics,
     )
 
 

@@ -100,6 +100,13 @@ class HubSettings(BaseModel):
         default=None,
         description="The providers.yaml that says which models may be asked; the one in data_dir when unset.",
     )
+    metrics: str | None = Field(
+        default=None,
+        description="The sources of metrics: name=url pairs separated by commas, e.g. live=http://...",
+    )
+    alertmanager: str | None = Field(
+        default=None, description="The Alertmanagers, as name=url pairs separated by commas."
+    )
     otlp_endpoint: str | None = Field(default=None, description="OTLP/HTTP endpoint for traces; off when unset.")
     limits: Limits = Field(default_factory=Limits, description="Bounds on clients and upstreams.")
 

@@ -5,7 +5,7 @@ import ipaddress
 import logging
 import socket
 import ssl
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -45,6 +45,8 @@ class OutboundRequest:
     """How much of the reply's body is wanted."""
     final: Collection[int] = ()
     """Statuses that are answers here, though elsewhere they may pass."""
+    answers: "Callable[[OutboundReply], bool] | None" = None
+    """Whether a reply is an answer whatever its status: some servers say in its body that a retry is of no use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +110,8 @@ class OutboundClient:
                 ) from error
             return "did not answer", 0
         passing = reply.status in _NOT_DONE or (reply.status in _MAYBE_DONE and repeatable)
-        if passing and reply.status not in request.final:
+        final = reply.status in request.final or (request.answers is not None and request.answers(reply))
+        if passing and not final:
             return f"answered {reply.status}", retry_after_seconds(reply.headers.get("retry-after"))
         return reply, 0
 

@@ -199,6 +199,10 @@ class MetricSource(Protocol):
         """Return what the source is."""
         ...
 
+    async def series_counts(self) -> Mapping[str, int]:
+        """Return how many series each metric has now; in a very large source, of the largest metrics alone."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Matcher:

@@ -210,12 +210,54 @@ class Prometheus(Backend):
 
 
 @dataclass(frozen=True, slots=True)
+class Past:
+    """What was measured before anybody looked: three series, one point a minute for two hours, long over."""
+
+    start: int
+    """Unix seconds, a whole hour some hours ago."""
+    minutes: int = 120
+
+    @property
+    def times(self) -> list[int]:
+        """Return when each was measured."""
+        return [self.start + 60 * minute for minute in range(self.minutes)]
+
+    def series(self) -> list[tuple[dict[str, str], list[float]]]:
+        """Return labels and values: a counter with a restart in it, another without, and a gauge with a gap."""
+        one = [float(minute if minute < 90 else minute - 90) for minute in range(self.minutes)]
+        other = [float(2 * minute) for minute in range(self.minutes)]
+        gauge = [20.0 + minute % 10 for minute in range(self.minutes)]
+        return [
+            ({"__name__": "past_orders_total", "instance": "a:1", "job": "past"}, one),
+            ({"__name__": "past_orders_total", "instance": "b:1", "job": "past"}, other),
+            ({"__name__": "past_temperature_celsius", "instance": "a:1", "job": "past"}, gauge),
+        ]
+
+    def missing(self, name: str, minute: int) -> bool:
+        """Whether a point of a series was never taken."""
+        return name == "past_temperature_celsius" and 50 <= minute < 80
+
+    def openmetrics(self) -> str:
+        """Return it as promtool reads it."""
+        lines = ["# TYPE past_orders counter", "# TYPE past_temperature_celsius gauge"]
+        for labels, values in self.series():
+            text = ",".join(f'{name}="{value}"' for name, value in labels.items() if name != "__name__")
+            lines += [
+                f"{labels['__name__']}{{{text}}} {value:g} {at}"
+                for minute, (at, value) in enumerate(zip(self.times, values, strict=True))
+                if not self.missing(labels["__name__"], minute)
+            ]
+        return "\n".join([*lines[:1], *lines[2:242], lines[1], *lines[242:], "# EOF", ""])
+
+
+@dataclass(frozen=True, slots=True)
 class Watched:
     """A shop, what watches it, and what its alerts go to."""
 
     shop: Shop
     prometheus: Prometheus
     alertmanager: Alertmanager
+    past: Past
 
 
 @contextmanager
@@ -224,9 +266,11 @@ def watched_shop(directory: Path, webhook: str | None = None) -> Iterator[Watche
     shop = Shop(directory / "shop")
     alertmanager = Alertmanager(directory / "alertmanager", webhook)
     prometheus = Prometheus(directory / "prometheus", shop, alertmanager=alertmanager)
+    past = Past(int(time.time()) // 3600 * 3600 - 6 * 3600)
+    prometheus.backfill(past.openmetrics())
     with running(shop), running(alertmanager), running(prometheus):
         prometheus.wait_until("rate(shop_requests_total[5s])")
-        yield Watched(shop, prometheus, alertmanager)
+        yield Watched(shop, prometheus, alertmanager, past)
 
 
 def nobody_listens() -> str:
