@@ -9,8 +9,9 @@ from quantum_suite.core.principals import Principal
 from quantum_suite.core.verdicts import Author
 from quantum_suite.tools.qagent.ask_model import ModelAuthor
 from quantum_suite.tools.qagent.change_answers import ChangeAnswer
-from quantum_suite.tools.qagent.judge_change import ChangeDesk, patch_in
+from quantum_suite.tools.qagent.judge_change import ChangeDesk
 from quantum_suite.tools.qagent.plan_change import ContextPack, Plan, Planner
+from quantum_suite.tools.qagent.read_answer import patch_in
 from quantum_suite.tools.qagent.workshop import Progress
 
 YOU_ARE_THE_AUTHOR = (
@@ -51,7 +52,13 @@ class CodeGenerator:
             "generate_change", prompt_values(goal, plan), principal, purpose="qagent.generate_code"
         )
         judged = await self.desk.submit(
-            root, patch_in(written.text), principal, progress, author="model", model=written.model, summary=goal
+            root,
+            patch_in(written.text, root, plan.files),
+            principal,
+            progress,
+            author="model",
+            model=written.model,
+            summary=goal,
         )
         accepted = judged.answer.accepted
         return GeneratedCode(

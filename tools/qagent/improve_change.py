@@ -15,15 +15,17 @@ from quantum_suite.services.testing.report_store import ReportStore
 from quantum_suite.tools.qagent.ask_model import ModelAuthor
 from quantum_suite.tools.qagent.change_answers import ChangeAnswer
 from quantum_suite.tools.qagent.generate_code import prompt_values
-from quantum_suite.tools.qagent.judge_change import ChangeDesk, Judged, patch_in, report_uri
+from quantum_suite.tools.qagent.judge_change import ChangeDesk, Judged, report_uri
 from quantum_suite.tools.qagent.oracle import OracleValidator
 from quantum_suite.tools.qagent.plan_change import ContextPack, Plan, Planner
+from quantum_suite.tools.qagent.read_answer import patch_in
 from quantum_suite.tools.qagent.workshop import Progress
 
 IMPROVEMENT = "improvement"
 _TOLD_PROBLEMS = 12
 _TOLD_CHARACTERS = 400
 _MOST_OUTPUT_CHARACTERS = 8_000
+_MOST_TEXT_CHARACTERS = 100_000
 
 
 class Round(BaseModel):
@@ -73,6 +75,8 @@ class Rule:
 class _State:
     rounds: list[Round] = field(default_factory=list)
     best: Judged | None = None
+    text: str = ""
+    """The best try as its author wrote it."""
     score: float = -1.0
     idle: int = 0
     tokens: int = 0
@@ -107,7 +111,7 @@ class Improver:
         stopped = "your turn"
         if patch is not None:
             judged = await self._judge(root, patch, principal, progress, "assistant", None, goal, oracle)
-            _note(state, judged, oracle, "assistant", 0)
+            _note(state, judged, oracle, "assistant", 0, patch)
         if self.author.configured:
             stopped = await self._rounds(root, goal, plan, oracle, rule, principal, progress, state)
         elif state.best is not None and state.best.answer.accepted:
@@ -136,17 +140,16 @@ class Improver:
             else:
                 written = await self.author.ask(
                     "repair_change",
-                    _repair_values(goal, state.best),
+                    _repair_values(goal, plan, state.best, state.text),
                     principal,
                     purpose="qagent.improve_change",
                     # The same question at no temperature gets the same answer.
                     temperature=min(1.0, 0.2 + 0.2 * len(state.rounds)),
                 )
             state.tokens += written.tokens
-            judged = await self._judge(
-                root, patch_in(written.text), principal, progress, "model", written.model, goal, oracle
-            )
-            _note(state, judged, oracle, "model", written.tokens)
+            patch = patch_in(written.text, root, plan.files)
+            judged = await self._judge(root, patch, principal, progress, "model", written.model, goal, oracle)
+            _note(state, judged, oracle, "model", written.tokens, written.text)
 
     async def _judge(
         self,
@@ -206,7 +209,7 @@ def score(judged: Judged, oracle: OracleValidator, gates: int) -> float:
     return round(0.5 * min(1.0, passed / gates) + (0.5 * oracle.share if reached else 0.0), 4)
 
 
-def _note(state: _State, judged: Judged, oracle: OracleValidator, author: Author, tokens: int) -> None:
+def _note(state: _State, judged: Judged, oracle: OracleValidator, author: Author, tokens: int, text: str) -> None:
     gates = max(len(judged.judgement.verdict.gates), _GATES)
     value = score(judged, oracle, gates)
     gain = round(value - max(state.score, 0.0), 4)
@@ -226,7 +229,7 @@ def _note(state: _State, judged: Judged, oracle: OracleValidator, author: Author
     )
     state.idle = 0 if gain > 0 or state.best is None else state.idle + 1
     if state.best is None or value > state.score:
-        state.best, state.score = judged, value
+        state.best, state.score, state.text = judged, value, text
 
 
 _GATES = 11
@@ -243,7 +246,7 @@ def _why_stop(state: _State, rule: Rule) -> str | None:
     return "tokens" if state.tokens >= rule.tokens else None
 
 
-def _repair_values(goal: str, best: Judged) -> dict[str, object]:
+def _repair_values(goal: str, plan: Plan, best: Judged, text: str) -> dict[str, object]:
     verdict = best.judgement.verdict
     problems = [
         f"{one.location or 'the change'}: {one.message}"[:_TOLD_CHARACTERS]
@@ -254,7 +257,8 @@ def _repair_values(goal: str, best: Judged) -> dict[str, object]:
     output = "\n".join(gate.summary for gate in verdict.gates)[-_MOST_OUTPUT_CHARACTERS:]
     return {
         "goal": goal,
-        "change": best.judgement.diff or "(it could not be applied)",
+        "context": plan.context,
+        "change": best.judgement.diff or text[:_MOST_TEXT_CHARACTERS],
         "problems": problems[:_TOLD_PROBLEMS] or [verdict.reason[:_TOLD_CHARACTERS]],
         "output": output,
     }

@@ -1,6 +1,5 @@
 """Has a change judged, and keeps the verdict and the change under a name."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +22,6 @@ from quantum_suite.tools.qagent.change_answers import (
 from quantum_suite.tools.qagent.workshop import Progress, Workshop
 
 VERDICT = "verdict"
-_FENCED = re.compile(r"^(?P<fence>`{3,}|~{3,})[^\n]*\n(?P<body>.*?)^(?P=fence)[ \t]*$", re.MULTILINE | re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,15 +77,6 @@ class ChangeDesk:
 def report_uri(record: str, view: str | None = None) -> str:
     """Return the URI of what is kept under a record's id."""
     return str(ResourceUri("qagent", "changes", record, view))
-
-
-def patch_in(text: str) -> str:
-    """Return the patch in a model's answer: what stands in fences, where it fenced it, else all of it."""
-    bodies = [match["body"] for match in _FENCED.finditer(text)]
-    patches = [body for body in bodies if "<<<<<<<" in body or re.search(r"^(?:---|diff) ", body, re.MULTILINE)]
-    if patches and "<<<<<<<" not in _FENCED.sub("", text):
-        return "\n".join(patches)
-    return text
 
 
 def _answer(record: str, judgement: Judgement, author: Author, model: str | None) -> ChangeAnswer:

@@ -61,6 +61,8 @@ class Plan:
     pack: ContextPack
     context: str
     rules: str
+    files: tuple[str, ...] = ()
+    """Whose code the context shows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +105,8 @@ class Planner:
             caveats=caveats,
             context=report_uri(record.id, "context"),
         )
-        return Plan(pack, context, shown_rules)
+        files = tuple(dict.fromkeys(hit.chunk.path for hit in used))
+        return Plan(pack, context, shown_rules, files)
 
     async def _known(
         self, root: Path, goal: str, map_tokens: int, progress: Progress
