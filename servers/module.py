@@ -11,6 +11,7 @@ from quantum_suite.core.engines import EngineStatus
 from quantum_suite.services.analytics.interface import Analytics
 from quantum_suite.services.capacity.interface import Capacity
 from quantum_suite.services.events.interface import EventStore
+from quantum_suite.services.infrastructure.opening import Infrastructure
 from quantum_suite.services.knowledge.interface import Knowledge
 from quantum_suite.services.llm.interface import Gateway
 from quantum_suite.services.metrics.sources import MetricSources
@@ -55,6 +56,8 @@ class Services:
     """Where language models are asked. Where none is configured, asking is refused with how to configure one."""
     metrics: MetricSources | None = None
     """Where metrics are asked for, by the names the operator gave. One that is not there says how to add it."""
+    infrastructure: Infrastructure | None = None
+    """Infrastructure as code: its engine, the states of stacks, and plans."""
 
 
 @dataclass(frozen=True, slots=True)
