@@ -45,6 +45,7 @@ from quantum_suite.servers.module import Services
 from quantum_suite.services.audit.jsonl import JsonlAuditLog
 from quantum_suite.services.capacity.files import FileCapacity
 from quantum_suite.services.capacity.places import places_for
+from quantum_suite.services.infrastructure.opening import open_infrastructure
 from quantum_suite.services.knowledge.interface import Knowledge as WorkspaceKnowledge
 from quantum_suite.services.knowledge.opening import open_knowledge
 from quantum_suite.services.llm.interface import Gateway as Models
@@ -229,6 +230,13 @@ def _services(
         knowledge=knowledge,
         models=models,
         metrics=metrics,
+        infrastructure=open_infrastructure(
+            settings.data_dir / "qinfra",
+            plane.stores.keys,
+            environ=os.environ,
+            granted=settings.stack_environment,
+            program_network=settings.stack_network,
+        ),
     )
 
 

@@ -107,6 +107,15 @@ class HubSettings(BaseModel):
     alertmanager: str | None = Field(
         default=None, description="The Alertmanagers, as name=url pairs separated by commas."
     )
+    stack_environment: str | None = Field(
+        default=None,
+        description="Variables of the hub's environment that infrastructure programs and providers get: names or "
+        "patterns such as AWS_*, separated by commas. None when unset.",
+    )
+    stack_network: bool = Field(
+        default=False,
+        description="Whether infrastructure programs may use the network themselves; their providers always may.",
+    )
     otlp_endpoint: str | None = Field(default=None, description="OTLP/HTTP endpoint for traces; off when unset.")
     limits: Limits = Field(default_factory=Limits, description="Bounds on clients and upstreams.")
 
