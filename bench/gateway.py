@@ -7,7 +7,9 @@ Three parts:
 
 - CPU: the same streamed answer (24 pieces) read by plain httpx2, which parses every piece, and through the gateway
   in the same process, with all it does: masking, routing, limits, budgets, a ledger and an encrypted event log on
-  disk. The responder is a process of its own. CPU is user and system time of this process, threads included.
+  disk. The responder is a process of its own. CPU is user and system time of this process, threads included: the
+  one that commits events, and the one that brings the ledger onto the disk. All take turns of 20 calls, under the
+  garbage collector's settings of a hub; the figures are medians over the turns.
 - Faults: a real model server (llama.cpp) behind a proxy that breaks what passes, or killed or stopped itself. All
   calls are counted: what the caller saw, whether one was lost, whether one was charged twice.
 - Size: seconds of CPU and resident memory of importing the gateway and opening it, in a process of its own.
@@ -16,6 +18,7 @@ With `--json` the last line is `{"figures": {...}}`.
 """
 
 import argparse
+import gc
 import json
 import os
 import signal
@@ -60,6 +63,9 @@ PROMPT = (
     + "    total += price * count\n" * 40
 )
 """About 1,000 characters."""
+
+TURN = 20
+"""Calls in a row, before somebody else's turn: what disturbs the machine disturbs everybody."""
 
 
 def request(**more: Any) -> ModelRequest:
@@ -125,6 +131,13 @@ async def bare_gateway(directory: Path, url: str) -> AsyncIterator[Gateway]:
         yield models
 
 
+def settle_memory() -> None:
+    """Set the garbage collector as a hub does once it has started (hub/serve.py)."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
+
+
 async def cpu_ms(call: Callable[[], Any], calls: int) -> float:
     """Return the CPU milliseconds a call takes this process."""
     began = time.process_time()
@@ -133,8 +146,8 @@ async def cpu_ms(call: Callable[[], Any], calls: int) -> float:
     return (time.process_time() - began) / calls * 1000
 
 
-async def measure_cpu(directory: Path, calls: int, rounds: int) -> dict[str, float]:
-    """Return CPU milliseconds a call, the median over rounds in which everybody takes turns."""
+async def measure_cpu(directory: Path, calls: int) -> dict[str, float]:
+    """Return CPU milliseconds a call, the median over the turns that everybody takes until `calls` are made."""
     script = Path(__file__).with_name("echo_model.py")
     responder = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True)
     try:
@@ -152,11 +165,14 @@ async def measure_cpu(directory: Path, calls: int, rounds: int) -> dict[str, flo
             }
             texts = {name: await call() for name, call in contenders.items()}
             assert len(set(texts.values())) == 1
+            for call in contenders.values():
+                await cpu_ms(call, TURN)
+            settle_memory()
             found: dict[str, list[float]] = {name: [] for name in contenders}
-            for _ in range(rounds):
+            for _ in range(max(1, calls // TURN)):
                 for name, call in contenders.items():
-                    await cpu_ms(call, max(2, calls // 10))
-                    found[name].append(await cpu_ms(call, calls))
+                    await call()
+                    found[name].append(await cpu_ms(call, TURN))
     finally:
         responder.kill()
         responder.communicate()
@@ -331,12 +347,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--smoke", action="store_true", help="a little of each part, some seconds")
     parser.add_argument("--json", action="store_true", help="end with one line of figures")
-    parser.add_argument("--calls", type=int, default=200, help="calls a round of the CPU part")
+    parser.add_argument("--calls", type=int, default=1000, help="calls each way of the CPU part")
     parser.add_argument("--fault-calls", type=int, default=10, help="calls under each fault")
     options = parser.parse_args()
-    calls, rounds = (10, 1) if options.smoke else (options.calls, 5)
+    calls = TURN if options.smoke else options.calls
     with tempfile.TemporaryDirectory() as scratch:
-        cpu = anyio.run(measure_cpu, Path(scratch), calls, rounds)
+        cpu = anyio.run(measure_cpu, Path(scratch), calls)
         print(f"CPU ms a call: plain httpx2 {cpu['plain']:.2f}, gateway without disks {cpu['bare']:.2f}, ", end="")
         print(f"gateway {cpu['full']:.2f}: {cpu['full'] - cpu['plain']:+.2f}")
         seconds, added, total = measure_size()

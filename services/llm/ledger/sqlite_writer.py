@@ -90,8 +90,10 @@ class LedgerWriter:
             connection = self._impatient
             if connection is None:
                 return False
+            return _transaction(connection, work)
+        except (sqlite3.DatabaseError, OSError):
             with sqlite_errors(self._database.path):
-                return _transaction(connection, work)
+                raise
         finally:
             self._lock.release()
 
@@ -99,10 +101,13 @@ class LedgerWriter:
         """Bring what is committed onto the disk, again and again. What cannot be brought now is tried again."""
         connection: sqlite3.Connection | None = None
         try:
-            while not self._closing.is_set():
+            ending = False
+            while not ending:
                 self._written.wait()
                 self._closing.wait(self._unsynced_seconds)
+                # In this order: who closes sets both, the other way round.
                 self._written.clear()
+                ending = self._closing.is_set()
                 try:
                     with sqlite_errors(self._database.path):
                         connection = connection or self._database.connect()
