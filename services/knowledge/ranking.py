@@ -3,16 +3,21 @@
 Scores are absolute, so that they compare between questions: a cosine is, and the BM25 of a chunk, which grows with
 the words it shares and how rare they are, is bent into 0 to 1. Ranks, and scores relative to the best of a list,
 say nothing about whether the best is good.
+
+Beside meaning, what words say is squared. Of two chunks as near, the one that shares a word or two more is no
+better: the model has read those words as well. One that shares many, or very rare ones, is.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Literal
 
 FoundBy = Literal["meaning", "words", "symbol"]
 
-_HALF_BM25 = 10.0
-"""The BM25 score that counts as half: two or three rare words shared, in an index of some thousand chunks."""
-_WORDS_WEIGHT = 0.3
+_FAR_BM25 = 40.0
+"""The BM25 score that counts as much: some six rare words shared, in an index of some thousand chunks. It is bent
+to 0.71, and squared, as it is beside meaning, to a half."""
+_WORDS_WEIGHT = 0.5
 """Of words, where meaning weighs 1."""
 _SYMBOL_SCORE = 0.9
 _SYMBOL_STEP = 0.02
@@ -32,7 +37,7 @@ def fuse(
         similar = {key: _within_unit(similarity) for key, similarity in meaning}
         least = min(similar.values())
         scores = {
-            key: (similar.get(key, least) + _WORDS_WEIGHT * evidence.get(key, 0.0)) / (1 + _WORDS_WEIGHT)
+            key: (similar.get(key, least) + _WORDS_WEIGHT * evidence.get(key, 0.0) ** 2) / (1 + _WORDS_WEIGHT)
             for key in similar.keys() | evidence.keys()
         }
     else:
@@ -51,7 +56,7 @@ def fuse(
 def _bent(bm25: float) -> float:
     """Return a BM25 score as a number from 0 to 1 that grows with it."""
     score = max(0.0, bm25)
-    return score / (score + _HALF_BM25)
+    return score / math.hypot(score, _FAR_BM25)
 
 
 def _within_unit(similarity: float) -> float:

@@ -31,6 +31,16 @@ def test_common_words_do_not_outweigh_meaning() -> None:
     assert order([("far", 1.0)], meaning, [], 10) == ["near", "far"]
 
 
+def test_a_word_or_two_more_do_not_outweigh_meaning_and_many_rare_words_do() -> None:
+    meaning = [("near", 0.62), ("far", 0.56)]
+    assert order([("far", 9.0)], meaning, [], 10) == ["near", "far"]
+    assert order([("far", 45.0), ("near", 9.0)], meaning, [], 10) == ["far", "near"]
+
+
+def test_a_score_of_words_beyond_measure_counts_as_the_most_there_is() -> None:
+    assert [score for _, score, _ in fuse([("a", 1e300)], [("a", 1.0)], [], 10)] == [1.0]
+
+
 def test_without_meaning_words_decide() -> None:
     assert order([("a", 9.0), ("b", 3.0)], [], [], 10) == ["a", "b"]
 
