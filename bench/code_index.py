@@ -129,7 +129,8 @@ async def follow_vectors(knowledge: LocalKnowledge, root: Path, seconds: float, 
     first, began = status.vectors, time.perf_counter()
     with anyio.move_on_after(seconds):
         while (status := await knowledge.status(root)).state == "embedding":
-            await anyio.sleep(0.5)
+            # Seldom: a status looks at every file, and would take a good part of a processor.
+            await anyio.sleep(min(5, seconds / 5))
     spent = time.perf_counter() - began
     if status.problem is not None:
         print(f"vectors: {status.problem}")

@@ -6,14 +6,17 @@ import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import anyio
+
 from quantum_suite.core.errors import SuiteError
 from quantum_suite.services.knowledge.embedding_text import embedding_text
 from quantum_suite.services.knowledge.index.claim import claim
 from quantum_suite.services.knowledge.index.database import IndexDatabase
 from quantum_suite.services.knowledge.index.parsers import IndexFolder
+from quantum_suite.services.knowledge.index.run import first_of
 from quantum_suite.services.knowledge.interface import Embedder, VectorRecord, VectorStore
 
-BATCH = 64
+BATCH = 128
 _DELETE_BATCH = 1_000
 _COLLECTION_NAME = re.compile(r"[^A-Za-z0-9]+")
 
@@ -36,10 +39,14 @@ class Meaning:
 
 @dataclass(frozen=True, slots=True)
 class _Pending:
+    number: int
     key: str
     path: str
     is_document: bool
     text: str
+
+
+_Made = tuple[list[_Pending], list[list[float]]]
 
 
 def collection_name(folder: IndexFolder, model: str, *, documents: bool) -> str:
@@ -67,8 +74,8 @@ class ChunkEmbedder:
             if not self._reconciled:
                 await self._reconcile()
                 self._reconciled = True
-            while pending := await self._database.read(_pending):
-                await self._embed(pending)
+            while await self._embed_pending():
+                pass
             await self._delete_orphans()
 
     def _collection(self, *, documents: bool) -> str:
@@ -87,8 +94,36 @@ class ChunkEmbedder:
             for start in range(0, len(stray), _DELETE_BATCH):
                 await self._store.delete(collection, stray[start : start + _DELETE_BATCH])
 
-    async def _embed(self, pending: Sequence[_Pending]) -> None:
-        vectors = await self._embedder.embed([chunk.text for chunk in pending])
+    async def _embed_pending(self) -> bool:
+        """Embed what has no vector now, storing each batch while the next is embedded; returns whether any was."""
+        last = 0
+        made: _Made | None = None
+        while True:
+            failure: SuiteError | None = None
+            kept = made
+            try:
+                async with anyio.create_task_group() as tasks:
+                    if kept is not None:
+                        tasks.start_soon(self._keep, *kept)
+                    try:
+                        made = await self._make(last)
+                    except SuiteError as error:
+                        # What was made before is still to be stored.
+                        failure = error
+            except* SuiteError as errors:
+                raise first_of(errors) from None
+            if failure is not None:
+                raise failure
+            if made is None:
+                return last > 0
+            last = made[0][-1].number
+
+    async def _make(self, last: int) -> _Made | None:
+        """Embed the first chunks without a vector after number `last`; None where there are none."""
+        pending = await self._database.read(lambda db: _pending(db, last))
+        return (pending, await self._embedder.embed([chunk.text for chunk in pending])) if pending else None
+
+    async def _keep(self, pending: Sequence[_Pending], vectors: Sequence[Sequence[float]]) -> None:
         for documents in (False, True):
             records = [
                 VectorRecord(chunk.key, vector, chunk.path)
@@ -112,17 +147,21 @@ class ChunkEmbedder:
             )
 
 
-def _pending(db: sqlite3.Connection) -> list[_Pending]:
+def _pending(db: sqlite3.Connection, last: int) -> list[_Pending]:
     rows = db.execute(
-        "SELECT c.key, f.path, c.is_document, c.qualified_name, c.docstring, c.text"
-        " FROM chunks c JOIN files f ON f.id = c.file WHERE c.model IS NULL ORDER BY c.id LIMIT ?",
-        (BATCH,),
+        "SELECT c.id, c.key, f.path, c.is_document, c.qualified_name, c.docstring, c.text"
+        " FROM chunks c JOIN files f ON f.id = c.file WHERE c.model IS NULL AND c.id > ? ORDER BY c.id LIMIT ?",
+        (last, BATCH),
     )
     return [
         _Pending(
-            key, path, bool(is_document), embedding_text(path, name, docs, text, is_document=bool(is_document))
+            number,
+            key,
+            path,
+            bool(is_document),
+            embedding_text(path, name, docs, text, is_document=bool(is_document)),
         )
-        for key, path, is_document, name, docs, text in rows
+        for number, key, path, is_document, name, docs, text in rows
     ]
 
 

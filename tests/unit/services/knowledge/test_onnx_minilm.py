@@ -16,7 +16,7 @@ import pytest
 
 from quantum_suite.core.errors import EngineError, EngineMissing, Unavailable
 from quantum_suite.services.knowledge.embedding.minilm_worker import batches
-from quantum_suite.services.knowledge.embedding.onnx_minilm import DIMENSIONS, OnnxMiniLmEmbedder
+from quantum_suite.services.knowledge.embedding.onnx_minilm import DIMENSIONS, DOCUMENT_TOKENS, OnnxMiniLmEmbedder
 from quantum_suite.services.knowledge.embedding.worker_embedder import WorkerEmbedder
 
 pytestmark = pytest.mark.anyio
@@ -70,6 +70,14 @@ async def test_the_same_text_gives_the_same_vector_alone_and_among_others(embedd
     [alone] = await embedder.embed([TEXTS[1]])
     # Weights and activations of 8 bits: rounding depends a little on what is computed beside it.
     assert cosine(alone, together[1]) > 0.98
+
+
+async def test_of_a_document_128_tokens_are_read_and_of_a_query_256(embedder: OnnxMiniLmEmbedder) -> None:
+    assert embedder.model.endswith(f"-{DOCUMENT_TOKENS}t"), "another cut is another model, and embeds anew"
+    beginning = "parse the header of a request " * 21  # 126 tokens, and one at each end.
+    for query, same in ((False, True), (True, False)):
+        [one, other] = await embedder.embed([beginning + "then sort", beginning + "matrices"], query=query)
+        assert (cosine(one, other) > 0.9999) is same
 
 
 async def test_queries_are_answered_while_documents_are_embedded(embedder: OnnxMiniLmEmbedder) -> None:
@@ -171,8 +179,8 @@ def test_batches_hold_every_text_once_are_bounded_and_waste_little() -> None:
     made = batches(lengths)
     assert sorted(row for rows in made for row in rows) == list(range(500))
     for rows in made:
-        assert len(rows) <= 32
-        assert len(rows) * max(lengths[row] for row in rows) <= 4_096
+        assert len(rows) <= 8
+        assert len(rows) * max(lengths[row] for row in rows) <= 512
     padded = sum(len(rows) * max(lengths[row] for row in rows) for rows in made)
     assert padded < 1.2 * sum(lengths)
 
