@@ -19,6 +19,7 @@ import orjson
 
 from quantum_suite.core.errors import NotFound
 from quantum_suite.core.ids import new_id
+from quantum_suite.core.masking import mask_text
 from quantum_suite.core.principals import Principal, Role
 from quantum_suite.services.metrics.interface import Series
 
@@ -164,7 +165,7 @@ def _json(record: ResultRecord, number: int, page: Sequence[Series]) -> bytes:
         "pages": record.pages,
         "series": [
             {
-                "labels": dict(one.labels),
+                "labels": {name: mask_text(value) for name, value in one.labels.items()},
                 "points": [[at, _number(value)] for at, value in zip(one.times, one.values, strict=True)],
             }
             for one in page
@@ -188,7 +189,8 @@ def _csv(page: Sequence[Series]) -> bytes:
 
 
 def _cell(text: str) -> str:
-    """Return a label's value as spreadsheets show and do not run it."""
+    """Return a label's value, credentials masked, as spreadsheets show and do not run it."""
+    text = mask_text(text)
     return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
 
 
