@@ -24,7 +24,15 @@ from quantum_suite.services.mutation.driver.guarded_tree import GuardedTree
 from quantum_suite.services.mutation.driver.loading import Switchboard
 from quantum_suite.services.mutation.driver.model import Site
 from quantum_suite.services.mutation.driver.narrowing import Narrowing
-from quantum_suite.services.mutation.driver.running import Budget, Runner, Watcher, arm, import_once, quiet
+from quantum_suite.services.mutation.driver.running import (
+    Budget,
+    Runner,
+    Watcher,
+    arm,
+    import_once,
+    prepare,
+    quiet,
+)
 from quantum_suite.services.mutation.driver.wire import Wire
 
 _LIKELY = 6
@@ -271,7 +279,7 @@ class AnewServer:
         assert session is not None
         self._arm_import()
         session.config.pluginmanager.register(watcher)
-        Runner(session, watcher).prepare()
+        prepare(session, brief=True)
         paths = sorted({self.tests[index]["path"] for index in indexes})
         with Narrowing(names).active(session):
             failed = _collected(session, paths)
@@ -284,18 +292,18 @@ class AnewServer:
         paths = sorted({self.tests[index]["path"] for index in job.tests}) if job.tests and self.narrow else []
         session, watcher, selection = self.session, Watcher(brief=True), Selection(first, chosen)
         if session is None:
-            alone = _Alone(lambda session: self._run(session, watcher, note))
+            alone = _Alone(lambda session: self._run(session, watcher, note, certain=True))
             pytest.main([*self.arguments, *paths], plugins=[watcher, selection, alone])
             return alone.answer
         session.config.pluginmanager.register(watcher)
         session.config.pluginmanager.register(selection)
-        Runner(session, watcher).prepare()
-        return _collected(session, paths) or self._run(session, watcher, note)
+        prepare(session, brief=True)
+        return _collected(session, paths) or self._run(session, watcher, note, certain=True)
 
     def _arm_import(self) -> None:
         arm(_IMPORT_CPU_SPARE + Budget.CPU_TIMES * self.collecting)
 
-    def _run(self, session: Any, watcher: Watcher, note: Note) -> dict[str, Any]:
+    def _run(self, session: Any, watcher: Watcher, note: Note, *, certain: bool = False) -> dict[str, Any]:
         runner = Runner(session, watcher)
 
         def begin(_: int, place: int) -> None:
@@ -304,7 +312,7 @@ class AnewServer:
             note.write(index, self.budget.wall(index))
             self.budget.arm(index)
 
-        return runner.run(range(len(runner.items)), begin)
+        return runner.run(range(len(runner.items)), begin, certain=certain)
 
 
 class _Alone:

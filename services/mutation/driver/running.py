@@ -9,14 +9,15 @@ import re
 import signal
 import sys
 import tempfile
-import unittest
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-_SKIPS = (pytest.skip.Exception, pytest.xfail.Exception, pytest.exit.Exception, unittest.SkipTest)
+from quantum_suite.services.mutation.driver.direct import SKIPS, DirectCalls
+
+_SKIPS = (*SKIPS, pytest.exit.Exception)
 
 
 class Watcher:
@@ -75,25 +76,27 @@ class Runner:
         self.session = session
         self.watcher = watcher
         self.items: Sequence[Any] = list(session.items)
+        self.direct = DirectCalls(session)
 
     def prepare(self) -> None:
         """Give this process captures and temporary folders that it shares with nobody."""
-        config = self.session.config
-        capture = config.pluginmanager.getplugin("capturemanager")
-        if capture is not None:
-            capture.start_global_capturing()
-            _capture_without_reading(capture)
-        if self.watcher.brief:
-            # Errors of collecting: nobody reads where they come from.
-            config.option.tbstyle = "native"
-        factory = getattr(config, "_tmp_path_factory", None)
-        if factory is not None and hasattr(factory, "_basetemp"):
-            factory._basetemp = Path(os.path.realpath(tempfile.mkdtemp(prefix="tests-")))
+        prepare(self.session, brief=self.watcher.brief)
 
-    def run(self, order: Sequence[int], begin: Callable[[int, int], None]) -> dict[str, Any]:
-        """Run items in order until one fails; `begin` is called before each with its place and number."""
+    def run(
+        self, order: Sequence[int], begin: Callable[[int, int], None], *, certain: bool = False
+    ) -> dict[str, Any]:
+        """Run items in order until one fails; `begin` is called before each with its place and number.
+
+        When `certain`, what failed when called directly has to fail when pytest runs it.
+        """
         for place, index in enumerate(order):
             begin(place, index)
+            call = self.direct.call(index)
+            if call is not None:
+                if not call():
+                    continue
+                if not certain:
+                    return {"failed": self.items[index].nodeid, "ran": place + 1, "direct": True}
             following = self.items[order[place + 1]] if place + 1 < len(order) else None
             failed = self.one(index, following)
             if failed is not None:
@@ -105,14 +108,32 @@ class Runner:
 
         `following` comes next: fixtures that it does not share are ended.
         """
-        self.watcher.failed, self.watcher.message, self.watcher.skipped = None, "", False
         item = self.items[index]
+        capture = item.config.pluginmanager.getplugin("capturemanager")
+        if getattr(capture, "_global_capturing", self) is None:
+            # Not before: what is called directly prints to nowhere.
+            capture.start_global_capturing()
+        self.watcher.failed, self.watcher.message, self.watcher.skipped = None, "", False
         try:
             item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
         except BaseException as error:  # whatever leaves pytest would end the run: that is a failure
             self.watcher.message = f"{type(error).__name__} ended the run"
             return str(item.nodeid)
         return self.watcher.failed
+
+
+def prepare(session: Any, *, brief: bool) -> None:
+    """Give this process captures and temporary folders that it shares with nobody."""
+    config = session.config
+    capture = config.pluginmanager.getplugin("capturemanager")
+    if capture is not None:
+        _capture_without_reading(capture)
+    if brief:
+        # Errors of collecting: nobody reads where they come from.
+        config.option.tbstyle = "native"
+    factory = getattr(config, "_tmp_path_factory", None)
+    if factory is not None and hasattr(factory, "_basetemp"):
+        factory._basetemp = Path(os.path.realpath(tempfile.mkdtemp(prefix="tests-")))
 
 
 def import_once(names: Sequence[str]) -> None:
@@ -138,10 +159,8 @@ def compile_once(patterns: Sequence[tuple[str, int]]) -> None:
 
 def _capture_without_reading(capture: Any) -> None:
     """Let the capture go on from test to test: switching it and reading it three times a test is for reports."""
-    if callable(getattr(capture, "read_global_capture", None)):
-        nothing = capture.read_global_capture()
-        capture.read_global_capture = lambda: nothing
-        capture.suspend_global_capture = capture.resume_global_capture = lambda *_, **__: None
+    capture.read_global_capture = lambda: ("", "")
+    capture.suspend_global_capture = capture.resume_global_capture = lambda *_, **__: None
 
 
 @contextlib.contextmanager

@@ -115,6 +115,8 @@ class Server:
         compile_once(self.plan.patterns)
         # From here on failures are what is hoped for, and nobody reads about them.
         self.watcher.brief = True
+        for index in range(len(tests)):
+            self.runner.direct.call(index)
         good = self.board.strip_probes()
         gc.freeze()
         pending, anew = self._sort(good)
@@ -375,22 +377,32 @@ class Server:
     def _doubt(self, anew: list[dict[str, Any]]) -> None:
         """Run every test that killed something alone on unmutated code; who fails there has proven nothing, and
         its mutants are judged again without it."""
-        unstable = self._unstable()
-        if not unstable:
-            return
-        self.wire.say("unstable", tests=[self.tests[i]["id"] for i in sorted(unstable)])
-        again: deque[Job] = deque()
-        for index in sorted(unstable):
-            for site in self.killed_by.pop(index):
-                job = Job(site, [], None, excluded=frozenset(unstable))
-                if self._order(job):
-                    again.append(job)
-                else:
-                    self._say(site, "flaky", killed_by=self.tests[index]["id"])
-        self._judge(again, anew)
+        proven: set[int] = set()
+        excluded: set[int] = set()
+        while doubtful := set(self.killed_by) - proven:
+            unstable = self._unstable(doubtful)
+            proven |= doubtful
+            direct = {index for index in unstable if self.runner.direct.call(index) is not None}
+            for index in direct:
+                self.runner.direct.forget(index)
+            # Who passes when pytest runs it is left to pytest from here on, and kills as good as any.
+            unstable -= direct - self._unstable(direct)
+            excluded |= unstable
+            if unstable:
+                self.wire.say("unstable", tests=[self.tests[i]["id"] for i in sorted(unstable)])
+            again: deque[Job] = deque()
+            for index in sorted(unstable | direct):
+                for site in self.killed_by.pop(index):
+                    job = Job(site, [], None, excluded=frozenset(excluded))
+                    if self._order(job):
+                        again.append(job)
+                    else:
+                        self._say(site, "flaky", killed_by=self.tests[index]["id"])
+            self._judge(again, anew)
 
-    def _unstable(self) -> set[int]:
-        waiting = deque(sorted(self.killed_by))
+    def _unstable(self, doubtful: set[int]) -> set[int]:
+        """Return which tests fail alone on unmutated code."""
+        waiting = deque(sorted(doubtful))
         unstable: set[int] = set()
         while (waiting and time.monotonic() < self.plan.deadline) or self.children.running:
             while waiting and len(self.children.running) < self.children.places:

@@ -332,3 +332,39 @@ async def test_a_project_that_pytest_itself_stands_on_is_mutated_and_not_the_ins
     report = await (await engine(tmp_path)).run(MutationRequest(project(tmp_path, files), limits=LIMITS))
     assert MutantVerdict.NO_COVERAGE not in {result.verdict for result in report.results}
     assert of(report, "a > b", "(a <= b)").verdict is MutantVerdict.KILLED
+
+
+async def test_a_test_that_fails_without_those_before_it_kills_nothing_by_itself(tmp_path: Path) -> None:
+    files = {
+        "m.py": "A = 10\nB = 20\nC = 30\n",
+        "test_m.py": "import m\n\nSEEN = []\n\n\ndef test_first():\n    SEEN.append(1)\n    assert m.A < 15\n\n\n"
+        "def test_second():\n    assert SEEN\n    assert m.B == 20\n",
+    }
+    request = MutationRequest(project(tmp_path, files), limits=LIMITS, workers=1, verify_killed=0)
+    report = await (await engine(tmp_path)).run(request)
+    assert of(report, "20", "21").killed_by == "test_m.py::test_second"
+    # Judged after its neighbour, by the test that killed that one.
+    assert of(report, "30", "31").killed_by is None
+    assert of(report, "10", "11").killed_by is None
+    assert report.disagreements == ()
+
+
+async def test_import_time_mutants_meet_the_parameters_that_killed_their_neighbours(tmp_path: Path) -> None:
+    files = {
+        "m.py": "TABLE = [('a', 'x'), ('b', 'y'), ('c', 'z')]\n\n\ndef look(key):\n    return dict(TABLE)[key]\n",
+        "test_m.py": "import unittest\n\nimport pytest\n\nimport m\n\n\n"
+        "@pytest.mark.parametrize(('key', 'value'), [('a', 'x'), ('b', 'y')])\ndef test_look(key, value):\n"
+        "    assert m.look(key) == value\n\n\nclass Sizes(unittest.TestCase):\n    def test_size(self):\n"
+        "        self.assertEqual(len(m.TABLE), 3)\n\n    def test_more(self):\n        self.assertTrue(m.TABLE)\n",
+    }
+    request = MutationRequest(project(tmp_path, files), limits=LIMITS, workers=1)
+    report = await (await engine(tmp_path)).run(request)
+    for original, replacement, test in (
+        ("'a'", "'XXaXX'", "test_m.py::test_look[a-x]"),
+        ("'x'", "'XXxXX'", "test_m.py::test_look[a-x]"),
+        ("'y'", "'XXyXX'", "test_m.py::test_look[b-y]"),
+    ):
+        assert of(report, original, replacement).killed_by == test
+    survivor = of(report, "'z'", "'XXzXX'")
+    assert (survivor.verdict, survivor.killed_by, survivor.verified) == (MutantVerdict.IMPORT_TIME, None, True)
+    assert report.disagreements == ()
