@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-_LOOK_SECONDS = 0.1
+_LOOK_SECONDS = 0.25
 _TICK_SECONDS = 0.02
 _EXHAUSTED = frozenset({signal.SIGPROF, signal.SIGXCPU})
 

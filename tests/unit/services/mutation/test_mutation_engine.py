@@ -355,7 +355,8 @@ async def test_import_time_mutants_meet_the_parameters_that_killed_their_neighbo
         "test_m.py": "import unittest\n\nimport pytest\n\nimport m\n\n\n"
         "@pytest.mark.parametrize(('key', 'value'), [('a', 'x'), ('b', 'y')])\ndef test_look(key, value):\n"
         "    assert m.look(key) == value\n\n\nclass Sizes(unittest.TestCase):\n    def test_size(self):\n"
-        "        self.assertEqual(len(m.TABLE), 3)\n\n    def test_more(self):\n        self.assertTrue(m.TABLE)\n",
+        "        self.assertEqual(len(m.TABLE), 3)\n\n"
+        "    def test_more(self):\n        self.assertTrue(m.TABLE)\n",
     }
     request = MutationRequest(project(tmp_path, files), limits=LIMITS, workers=1)
     report = await (await engine(tmp_path)).run(request)
