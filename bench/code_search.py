@@ -192,17 +192,18 @@ async def measure(corpus: Corpus, keep: Path | None) -> Outcome:
             f"{len(corpus.questions)} questions"
         )
         for question, right in corpus.questions:
-            await _ask(workspace, question, right, outcome)
+            await _ask(workspace, status.chunks, question, right, outcome)
     return outcome
 
 
-async def _ask(workspace: Workspace, question: str, right: int, outcome: Outcome) -> None:
+async def _ask(workspace: Workspace, chunks_searched: int, question: str, right: int, outcome: Outcome) -> None:
     began = time.perf_counter()
     request = SearchRequest(workspace.folder.root, question[:2_000], limit=DEPTH)
     found = await look(workspace, request, Scope(documents=False))
     if found.problems:
         raise RuntimeError(found.problems[0])
-    ours = [key for key, _, _ in fuse(found.words, found.meaning, found.symbols, DEPTH)]
+    fused = fuse(found.words, found.meaning, found.symbols, DEPTH, chunks=chunks_searched)
+    ours = [key for key, _, _ in fused]
     outcome.milliseconds.append((time.perf_counter() - began) * 1000)
     words, meaning = [key for key, _ in found.words], [key for key, _ in found.meaning]
     ranked = {"words": words, "meaning": meaning, "rrf": by_rank(words, meaning), "ours": ours}

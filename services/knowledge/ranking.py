@@ -14,9 +14,9 @@ from typing import Literal
 
 FoundBy = Literal["meaning", "words", "symbol"]
 
-_FAR_BM25 = 40.0
-"""The BM25 score that counts as much: some six rare words shared, in an index of some thousand chunks. It is bent
-to 0.71, and squared, as it is beside meaning, to a half."""
+_RARE_WORDS = 4.0
+"""So many shared words that next to no other chunk has count as much; the BM25 of each is about the logarithm of
+the number of chunks. Much is bent to 0.71, and squared, as it is beside meaning, to a half."""
 _WORDS_WEIGHT = 0.5
 """Of words, where meaning weighs 1."""
 _SYMBOL_SCORE = 0.9
@@ -24,15 +24,21 @@ _SYMBOL_STEP = 0.02
 
 
 def fuse(
-    words: Sequence[tuple[str, float]], meaning: Sequence[tuple[str, float]], symbols: Sequence[str], limit: int
+    words: Sequence[tuple[str, float]],
+    meaning: Sequence[tuple[str, float]],
+    symbols: Sequence[str],
+    limit: int,
+    *,
+    chunks: int,
 ) -> list[tuple[str, float, tuple[FoundBy, ...]]]:
     """Return (chunk, score from 0 to 1, how it was found), best first; equal scores by chunk.
 
     `words` are BM25 scores, `meaning` cosine similarities, `symbols` chunks that define a name in the question,
-    each best first. A chunk that `meaning` does not name is taken to be as near as the last one it does.
-    Definitions of a name that was spelt out come before what only resembles it.
+    each best first; `chunks` is how many were searched. A chunk that `meaning` does not name is taken to be as
+    near as the last one it does. Definitions of a name that was spelt out come before what only resembles it.
     """
-    evidence = {key: _bent(score) for key, score in words}
+    much = _RARE_WORDS * math.log(max(chunks, 10))
+    evidence = {key: _bent(score, much) for key, score in words}
     if meaning:
         similar = {key: _within_unit(similarity) for key, similarity in meaning}
         least = min(similar.values())
@@ -53,10 +59,10 @@ def fuse(
     return [(key, score, tuple(way for way, found in ways if key in found)) for key, score in ranked]
 
 
-def _bent(bm25: float) -> float:
+def _bent(bm25: float, much: float) -> float:
     """Return a BM25 score as a number from 0 to 1 that grows with it."""
     score = max(0.0, bm25)
-    return score / math.hypot(score, _FAR_BM25)
+    return score / math.hypot(score, much)
 
 
 def _within_unit(similarity: float) -> float:

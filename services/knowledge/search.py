@@ -42,10 +42,10 @@ async def search(workspace: Workspace, request: SearchRequest) -> SearchAnswer:
     scope = _checked(request)
     found, caveats = await _look_and_catch_up(workspace, request, scope)
     caveats += found.problems
-    ranked = fuse(found.words, found.meaning, found.symbols, request.limit)
+    status = await workspace.status(look=False)
+    ranked = fuse(found.words, found.meaning, found.symbols, request.limit, chunks=status.chunks)
     chunks = await workspace.database.read(lambda db: chunks_of(db, [key for key, _, _ in ranked]))
     hits = tuple(Hit(chunks[key], score, found_by) for key, score, found_by in ranked if key in chunks)
-    status = await workspace.status(look=False)
     if request.mode != "words" and workspace.meaning.parts is None:
         caveats.append(f"Not searched by meaning: {workspace.meaning.reason}")
     elif request.mode != "words" and status.vectors < status.chunks:

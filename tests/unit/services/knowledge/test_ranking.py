@@ -6,13 +6,15 @@ import pytest
 
 from quantum_suite.services.knowledge.ranking import fuse
 
+CHUNKS = 6_000
+
 
 def order(*arguments: object) -> list[str]:
-    return [key for key, _, _ in fuse(*arguments)]  # type: ignore[arg-type]  # a test's lists
+    return [key for key, _, _ in fuse(*arguments, chunks=CHUNKS)]  # type: ignore[arg-type]  # a test's lists
 
 
 def test_words_and_meaning_together_beat_either_alone() -> None:
-    ranked = fuse([("both", 12.0), ("words", 12.0)], [("both", 0.5), ("meaning", 0.5)], [], 10)
+    ranked = fuse([("both", 12.0), ("words", 12.0)], [("both", 0.5), ("meaning", 0.5)], [], 10, chunks=CHUNKS)
     assert ranked[0][0] == "both"
     assert {key: ways for key, _, ways in ranked} == {
         "both": ("meaning", "words"),
@@ -37,8 +39,15 @@ def test_a_word_or_two_more_do_not_outweigh_meaning_and_many_rare_words_do() -> 
     assert order([("far", 45.0), ("near", 9.0)], meaning, [], 10) == ["far", "near"]
 
 
+def test_the_same_words_say_more_among_few_chunks_than_among_many() -> None:
+    scores = [
+        fuse([("a", 20.0)], [("a", 0.5)], [], 1, chunks=count)[0][1] for count in (0, 100, 10_000, 1_000_000)
+    ]
+    assert scores == sorted(set(scores), reverse=True)
+
+
 def test_a_score_of_words_beyond_measure_counts_as_the_most_there_is() -> None:
-    assert [score for _, score, _ in fuse([("a", 1e300)], [("a", 1.0)], [], 10)] == [1.0]
+    assert [score for _, score, _ in fuse([("a", 1e300)], [("a", 1.0)], [], 10, chunks=CHUNKS)] == [1.0]
 
 
 def test_without_meaning_words_decide() -> None:
@@ -46,7 +55,7 @@ def test_without_meaning_words_decide() -> None:
 
 
 def test_a_definition_of_a_name_in_the_question_comes_first_in_the_order_of_definitions() -> None:
-    ranked = fuse([("other", 12.0)], [("other", 0.6)], ["first", "second"], 10)
+    ranked = fuse([("other", 12.0)], [("other", 0.6)], ["first", "second"], 10, chunks=CHUNKS)
     assert [key for key, _, _ in ranked] == ["first", "second", "other"]
     assert ranked[0][2] == ("symbol",)
 
@@ -57,7 +66,7 @@ def test_scores_lie_between_0_and_1_and_fall_whatever_comes_in() -> None:
         words = [(f"{chance.randrange(40)}", chance.uniform(-5, 500)) for _ in range(chance.randrange(30))]
         meaning = [(f"{chance.randrange(40)}", chance.uniform(-1.01, 1.01)) for _ in range(chance.randrange(30))]
         symbols = [f"{chance.randrange(40)}" for _ in range(chance.randrange(4))]
-        ranked = fuse(words, meaning, symbols, 100)
+        ranked = fuse(words, meaning, symbols, 100, chunks=CHUNKS)
         scores = [score for _, score, _ in ranked]
         assert scores == sorted(scores, reverse=True)
         assert all(0 <= score <= 1 for score in scores)
@@ -68,8 +77,8 @@ def test_scores_lie_between_0_and_1_and_fall_whatever_comes_in() -> None:
 
 
 def test_the_score_of_a_chunk_does_not_depend_on_what_else_was_found() -> None:
-    alone = fuse([("a", 8.0)], [("a", 0.5)], [], 10)
-    among = fuse([("b", 30.0), ("a", 8.0)], [("b", 0.9), ("a", 0.5)], [], 10)
+    alone = fuse([("a", 8.0)], [("a", 0.5)], [], 10, chunks=CHUNKS)
+    among = fuse([("b", 30.0), ("a", 8.0)], [("b", 0.9), ("a", 0.5)], [], 10, chunks=CHUNKS)
     assert {key: score for key, score, _ in among}["a"] == alone[0][1]
 
 
@@ -81,4 +90,4 @@ def test_no_more_come_back_than_were_asked_for_and_equals_come_in_a_fixed_order(
 
 
 def test_nothing_found_is_nothing() -> None:
-    assert fuse([], [], [], 10) == []
+    assert fuse([], [], [], 10, chunks=0) == []
