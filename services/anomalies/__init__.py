@@ -1,0 +1,1 @@
+"""Anomalies in time series: found as points come, each with its reason."""

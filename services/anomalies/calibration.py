@@ -1,0 +1,31 @@
+"""What strengths mean: how rare they are on ordinary data, and from which on there is an alarm.
+
+Both were measured by `bench/anomalies.py` on the tuning half of NAB's files, and nowhere else.
+"""
+
+import math
+from collections.abc import Mapping
+
+from quantum_suite.services.anomalies.interface import Sensitivity
+
+THRESHOLDS: Mapping[Sensitivity, float] = {"low": 1.4, "normal": 1.2, "high": 1.0}
+"""The least strength of an onset that is an alarm."""
+
+RARITY: tuple[tuple[float, float], ...] = ((0.3, 0.5), (1.0, 3.0), (10.0, 5.0))
+"""Strengths, and the decimal logarithm of how many ordinary points there are to one as strong."""
+
+_RAREST = 5.0
+
+
+def score_of(strength: float) -> float:
+    """Return the score of a strength, within 0 and 1: a score of `s` comes once in about 10 ** (5 * s) points."""
+    if strength <= 0:
+        return 0.0
+    below = (0.0, 0.0)
+    for above in RARITY:
+        if strength < above[0]:
+            share = (strength - below[0]) / (above[0] - below[0])
+            return (below[1] + share * (above[1] - below[1])) / _RAREST
+        below = above
+    # Beyond all that was measured: a decade rarer with each tenfold strength.
+    return min(1.0, (below[1] + math.log10(strength / below[0])) / _RAREST)
