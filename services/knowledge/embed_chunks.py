@@ -16,7 +16,7 @@ from quantum_suite.services.knowledge.index.parsers import IndexFolder
 from quantum_suite.services.knowledge.index.run import first_of
 from quantum_suite.services.knowledge.interface import Embedder, VectorRecord, VectorStore
 
-BATCH = 128
+BATCH = 64
 _DELETE_BATCH = 1_000
 _COLLECTION_NAME = re.compile(r"[^A-Za-z0-9]+")
 

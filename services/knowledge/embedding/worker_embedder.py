@@ -11,7 +11,7 @@ from typing import Self
 from quantum_suite.core.errors import EngineError, EngineMissing
 from quantum_suite.services.knowledge.worker_process import WorkerProcess
 
-_TEXTS_A_REQUEST = 128
+_TEXTS_A_REQUEST = 64
 _TEXT_CHARACTERS = 8_000
 """More than any model reads of a text."""
 _NICENESS = 10
