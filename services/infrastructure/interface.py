@@ -115,7 +115,10 @@ class Engine(Protocol):
     or hung, a provider died: with the masked tail of what it printed) and Unavailable (somebody else is at it).
     """
 
-    name: str
+    @property
+    def name(self) -> str:
+        """Return what plans say of who made them."""
+        ...
 
     async def preview(
         self, request: StackRequest, progress: Progress = unheard, *, kind: PlanKind = "update"
@@ -223,7 +226,10 @@ class StateStore(Protocol):
 class PolicyCheck(Protocol):
     """Judges plans."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """Return what the check is called."""
+        ...
 
     async def check(self, plan: Plan) -> Sequence[PolicyVerdict]:
         """Return what is objected to. Every resource's properties as they will be are in the plan's steps.

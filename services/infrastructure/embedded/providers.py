@@ -31,13 +31,15 @@ class Providers:
         names: Names,
         config: Mapping[str, str],
         secret_keys: frozenset[str],
+        hosts: dict[str, ProviderHost],
     ) -> None:
+        """`hosts` are the default providers that an earlier pass of the run started: they go on being used."""
         self._plugins = plugins
         self._live = live
         self._names = names
         self._config = config
         self._secret_keys = secret_keys
-        self._hosts: dict[str, ProviderHost] = {}
+        self._hosts = hosts
         self._turns: dict[str, anyio.Lock] = {}
         self.used: set[str] = set()
         """URNs of the provider resources in use by what the program registered."""

@@ -2,23 +2,23 @@
 
 import hmac
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import anyio
 
 import quantum_suite
-from quantum_suite.core.errors import Conflict, EngineError, SuiteError
+from quantum_suite.core.errors import Conflict, EngineError
 from quantum_suite.services.infrastructure.digest import differences, plan_digest
 from quantum_suite.services.infrastructure.embedded.analysis import Analysis, open_packs
 from quantum_suite.services.infrastructure.embedded.approved import Approved
 from quantum_suite.services.infrastructure.embedded.changer import Changer
 from quantum_suite.services.infrastructure.embedded.deletions import Deletions
 from quantum_suite.services.infrastructure.embedded.deploying import Deploying
-from quantum_suite.services.infrastructure.embedded.hosts import ProviderFailed
+from quantum_suite.services.infrastructure.embedded.hosts import ProviderFailed, ProviderHost
 from quantum_suite.services.infrastructure.embedded.live_state import LiveState
 from quantum_suite.services.infrastructure.embedded.masks import Masks
 from quantum_suite.services.infrastructure.embedded.order import Answer, Order
@@ -59,6 +59,15 @@ class _Pass:
     refreshing: Refreshing
 
 
+@dataclass(slots=True)
+class _Helpers:
+    """The processes that a run's passes share."""
+
+    plugins: Plugins
+    packs: Sequence[Any]
+    hosts: dict[str, ProviderHost] = field(default_factory=dict)
+
+
 class Running:
     """A run. Make one for each order."""
 
@@ -80,9 +89,13 @@ class Running:
         self._masks.learn_texts(configuration.values[key] for key in configuration.secret_keys)
         try:
             if self._order.verb == "preview":
-                return Answer(plan=(await self._plan(project, configuration, self._opened()))[0])
-            async with self._store.locked(self._request.ref, LOCK_SECONDS):
-                return Answer(outcome=await self._carry_out(project, configuration))
+                async with self._plugins(project, writable=False) as helpers:
+                    return Answer(plan=(await self._plan(project, configuration, self._opened(), helpers))[0])
+            async with (
+                self._store.locked(self._request.ref, LOCK_SECONDS),
+                self._plugins(project, writable=True) as helpers,
+            ):
+                return Answer(outcome=await self._carry_out(project, configuration, helpers))
         except ProviderFailed as error:
             said = self._masks.masked(error.message)
             raise EngineError(said, "See what the provider says.", engine="pulumi") from error
@@ -93,18 +106,19 @@ class Running:
     def _secrets(self) -> StateSecrets:
         return StateSecrets(self._order.keys, self._store.place(self._request.ref).parent.name)
 
-    async def _plan(self, project: Project, configuration: Configuration, base: Deployment) -> tuple[Plan, _Pass]:
+    async def _plan(
+        self, project: Project, configuration: Configuration, base: Deployment, helpers: _Helpers
+    ) -> tuple[Plan, _Pass]:
         kind = _kind_of(self._order)
         sources = await anyio.to_thread.run_sync(source_digest, project.folder)
-        async with self._pass(project, configuration, LiveState(base), dry_run=True) as one:
-            try:
-                await self._go_through(project, configuration, one, kind)
-            except (EngineError, ProviderFailed):
-                # A problem that the plan names says more than the program that stumbled over it.
-                if not one.run.recorder.problems:
-                    raise
-            plan = self._written(project, configuration, base, one.run, kind, sources)
-        return plan, one
+        one = self._pass(project, configuration, LiveState(base), helpers, dry_run=True)
+        try:
+            await self._go_through(project, configuration, one, kind)
+        except (EngineError, ProviderFailed):
+            # A problem that the plan names says more than the program that stumbled over it.
+            if not one.run.recorder.problems:
+                raise
+        return self._written(project, configuration, base, one.run, kind, sources), one
 
     async def _go_through(
         self, project: Project, configuration: Configuration, one: _Pass, kind: PlanKind, *, again: bool = False
@@ -125,30 +139,27 @@ class Running:
             await program.run(run)
             await run.finish()
 
-    async def _carry_out(self, project: Project, configuration: Configuration) -> RunOutcome:
+    async def _carry_out(self, project: Project, configuration: Configuration, helpers: _Helpers) -> RunOutcome:
         base = await anyio.to_thread.run_sync(self._opened)
-        plan, planned = await self._plan(project, configuration, base)
+        plan, planned = await self._plan(project, configuration, base, helpers)
         self._check(plan)
         secrets = self._secrets()
         secrets.opened(self._store.read(self._request.ref))  # Learns the ciphertexts, so that they stay the same.
         serial, journal = await anyio.to_thread.run_sync(self._begin, base, secrets)
         live = LiveState(base, journal, secrets)
         kind = _kind_of(self._order)
-        failure: SuiteError | None = None
-        async with self._pass(project, configuration, live, dry_run=False) as one:
-            recorder = planned.run.recorder
-            one.refreshing.found = planned.refreshing.found
-            one.run.approved = one.run.deletions.approved = Approved(recorder.steps, recorder.inputs)
-            try:
-                await self._go_through(project, configuration, one, kind, again=True)
-            except (EngineError, ProviderFailed) as error:
-                failure = error if isinstance(error, SuiteError) else None
-                said = failure.message if failure is not None else str(error)
-                if not one.run.recorder.failures:
-                    one.run.recorder.failed("", said)
-            finally:
-                with anyio.CancelScope(shield=True):
-                    serial = await anyio.to_thread.run_sync(self._end, live, journal, base, serial, project)
+        one = self._pass(project, configuration, live, helpers, dry_run=False)
+        recorder = planned.run.recorder
+        one.refreshing.found = planned.refreshing.found
+        one.run.approved = one.run.deletions.approved = Approved(recorder.steps, recorder.inputs)
+        try:
+            await self._go_through(project, configuration, one, kind, again=True)
+        except (EngineError, ProviderFailed) as error:
+            if not one.run.recorder.failures:
+                one.run.recorder.failed("", error.message)
+        finally:
+            with anyio.CancelScope(shield=True):
+                serial = await anyio.to_thread.run_sync(self._end, live, journal, base, serial, project)
         return self._outcome(plan, one.run, live, serial)
 
     def _check(self, plan: Plan) -> None:
@@ -190,40 +201,40 @@ class Running:
         return serial + 1
 
     @asynccontextmanager
-    async def _pass(
-        self, project: Project, configuration: Configuration, live: LiveState, *, dry_run: bool
-    ) -> AsyncIterator[_Pass]:
+    async def _plugins(self, project: Project, *, writable: bool) -> AsyncIterator[_Helpers]:
+        surroundings = self._surroundings(project, writable=writable)
+        async with Plugins(surroundings, self._masks) as plugins:
+            env = _policy_env(project, self._request.ref.stack)
+            packs = await open_packs(plugins, surroundings.python, self._request.policy_packs, env)
+            yield _Helpers(plugins, packs)
+
+    def _pass(
+        self, project: Project, configuration: Configuration, live: LiveState, helpers: _Helpers, *, dry_run: bool
+    ) -> _Pass:
         request = self._request
         recorder = Recorder(self._masks, self._key)
         names = Names(project.name, request.ref.stack)
-        surroundings = self._surroundings(project, writable=not dry_run)
-        async with Plugins(surroundings, self._masks) as plugins:
-            packs = await open_packs(
-                plugins,
-                surroundings.python,
-                request.policy_packs if dry_run else (),
-                _policy_env(project, request.ref.stack),
-            )
-            providers = Providers(plugins, live, names, configuration.values, configuration.secret_keys)
-            changer = Changer(
-                live, recorder, dry_run, anyio.CapacityLimiter(max(1, request.parallel)), self.stopping
-            )
-            deletions = Deletions(live, providers, changer, recorder, self._progress, dry_run)
-            run = Deploying(
-                names,
-                live,
-                providers,
-                changer,
-                deletions,
-                recorder,
-                Analysis(recorder, packs),
-                self._progress,
-                dry_run,
-                targets=frozenset(request.targets or ([request.import_.urn] if request.import_ else [])),
-                pending_answers=request.pending,
-                import_=request.import_,
-            )
-            yield _Pass(run, Refreshing(live, providers, changer, recorder))
+        providers = Providers(
+            helpers.plugins, live, names, configuration.values, configuration.secret_keys, helpers.hosts
+        )
+        places = anyio.CapacityLimiter(max(1, request.parallel))
+        changer = Changer(live, recorder, dry_run, places, self.stopping)
+        deletions = Deletions(live, providers, changer, recorder, self._progress, dry_run)
+        run = Deploying(
+            names,
+            live,
+            providers,
+            changer,
+            deletions,
+            recorder,
+            Analysis(recorder, helpers.packs if dry_run else ()),
+            self._progress,
+            dry_run,
+            targets=frozenset(request.targets or ([request.import_.urn] if request.import_ else [])),
+            pending_answers=request.pending,
+            import_=request.import_,
+        )
+        return _Pass(run, Refreshing(live, providers, changer, recorder))
 
     def _surroundings(self, project: Project, *, writable: bool = False) -> Surroundings:
         request = self._request

@@ -6,6 +6,7 @@ Started as `python -m quantum_suite.services.infrastructure.embedded.worker`.
 import json
 import os
 import sys
+import traceback
 from dataclasses import asdict
 from functools import partial
 from typing import Any
@@ -79,11 +80,19 @@ def _first_line() -> bytes:
 
 def main() -> None:
     """Read the order, carry it out, answer."""
-    order = order_of(json.loads(_first_line()))
-    _say(anyio.run(_work, order))
-    sys.stdout.flush()
-    # A thread may still wait for stdin.
-    os._exit(0)
+    status = 1
+    try:
+        order = order_of(json.loads(_first_line()))
+        _say(anyio.run(_work, order))
+        status = 0
+    except BaseException:
+        # A bug: whoever asked reads it in the end of stderr.
+        traceback.print_exc()
+        raise
+    finally:
+        sys.stderr.flush()
+        # A thread may still wait for stdin, and would keep the process from ending.
+        os._exit(status)
 
 
 if __name__ == "__main__":
