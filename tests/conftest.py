@@ -10,7 +10,7 @@ from shutil import rmtree
 import pytest
 from reference.backends import S3, Nats, Postgres, Valkey, running
 from reference.models import ModelServer
-from reference.prometheus import Watched, watched_shop
+from reference.prometheus import STANDING_RULES, Watched, watched_shop
 
 _numbers = itertools.count(1)
 
@@ -55,7 +55,7 @@ def nats_url(backends_directory: Path) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def watched(backends_directory: Path) -> Iterator[Watched]:
     """A small service under Prometheus and Alertmanager for the whole session: look, change nothing."""
-    with watched_shop(backends_directory / "watched") as running_shop:
+    with watched_shop(backends_directory / "watched", rules={"standing": STANDING_RULES}) as running_shop:
         yield running_shop
 
 

@@ -51,7 +51,7 @@ class HttpAlertManager:
         self, matchers: Sequence[Matcher], starts_at: datetime, ends_at: datetime, created_by: str, comment: str
     ) -> str:
         """Silence alerts that all matchers fit, and return the silence's id."""
-        _check_silence(matchers, starts_at, ends_at)
+        check_silence(matchers, starts_at, ends_at)
         body = {
             "matchers": [
                 {"name": one.name, "value": one.value, "isRegex": one.is_regex, "isEqual": one.is_equal}
@@ -102,7 +102,8 @@ class HttpAlertManager:
             raise self._api.garbled(what) from error
 
 
-def _check_silence(matchers: Sequence[Matcher], starts_at: datetime, ends_at: datetime) -> None:
+def check_silence(matchers: Sequence[Matcher], starts_at: datetime, ends_at: datetime) -> None:
+    """Raise CallerError for a silence that would be none, or one of everything."""
     if not matchers:
         raise CallerError("A silence without matchers would silence everything.", argument="matchers")
     if all(matcher.is_regex and matcher.is_equal and matcher.value in (".*", ".+", "") for matcher in matchers):

@@ -4,7 +4,7 @@ Every function raises one of `WRONG_SHAPE` for JSON of another shape; the caller
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, cast
 
@@ -22,7 +22,8 @@ from quantum_suite.services.metrics.interface import (
     Target,
 )
 
-WRONG_SHAPE = (KeyError, TypeError, ValueError, AttributeError, IndexError)
+WRONG_SHAPE = (KeyError, TypeError, ValueError, AttributeError, IndexError, RecursionError)
+"""What reading JSON of another shape raises; `RecursionError` for what is nested without an end."""
 
 _TYPES = frozenset(
     {"counter", "gauge", "histogram", "gaugehistogram", "summary", "info", "stateset", "unknown"},
@@ -36,10 +37,10 @@ _UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800, "y":
 def series_of(data: Mapping[str, Any], notes: Notes | None) -> list[Series]:
     """Read the `data` of a query of any result type."""
     kind, result = data["resultType"], data["result"]
+    if kind == "string" or not isinstance(result, list):
+        raise ValueError("no series")
     if kind == "scalar":
         return [_series({}, [result])]
-    if kind == "string":
-        raise ValueError("a string")
     if kind == "vector":
         found = [_series(each["metric"], [each["value"]]) for each in result if "value" in each]
     elif kind == "matrix":
@@ -55,7 +56,7 @@ def series_of(data: Mapping[str, Any], notes: Notes | None) -> list[Series]:
     return found
 
 
-def _series(labels: Mapping[str, str], points: Iterable[tuple[Any, str]]) -> Series:
+def _series(labels: Mapping[str, str], points: Iterable[Sequence[Any]]) -> Series:
     pairs = [(float(at), float(value)) for at, value in points]
     return Series(
         {str(name): str(value) for name, value in labels.items()},

@@ -235,6 +235,9 @@ class ReceivedAlert:
     generator_url: str = ""
 
 
+SilenceState = Literal["expired", "active", "pending"]
+
+
 @dataclass(frozen=True, slots=True)
 class Silence:
     """A time in which matching alerts notify nobody."""
@@ -245,7 +248,7 @@ class Silence:
     ends_at: datetime
     created_by: str
     comment: str
-    state: Literal["expired", "active", "pending"]
+    state: SilenceState
 
 
 @dataclass(frozen=True, slots=True)

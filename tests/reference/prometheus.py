@@ -261,16 +261,40 @@ class Watched:
 
 
 @contextmanager
-def watched_shop(directory: Path, webhook: str | None = None) -> Iterator[Watched]:
-    """Run all three, scraped once at least. A test that changes the shop's behaviour takes one of its own."""
+def watched_shop(
+    directory: Path, webhook: str | None = None, rules: Mapping[str, str] | None = None
+) -> Iterator[Watched]:
+    """Run all three, scraped once at least, with rule files (YAML) by name.
+
+    A test that changes the shop's behaviour takes one of its own.
+    """
     shop = Shop(directory / "shop")
     alertmanager = Alertmanager(directory / "alertmanager", webhook)
     prometheus = Prometheus(directory / "prometheus", shop, alertmanager=alertmanager)
     past = Past(int(time.time()) // 3600 * 3600 - 6 * 3600)
     prometheus.backfill(past.openmetrics())
+    for name, content in (rules or {}).items():
+        prometheus.write_rules(name, content)
     with running(shop), running(alertmanager), running(prometheus):
         prometheus.wait_until("rate(shop_requests_total[5s])")
         yield Watched(shop, prometheus, alertmanager, past)
+
+
+STANDING_RULES = """\
+groups:
+  - name: shop
+    rules:
+      - record: job:shop_requests:rate5s
+        expr: sum by (job) (rate(shop_requests_total[5s]))
+      - alert: ShopIsWatched
+        expr: up{job="shop"} == 1
+        labels: {severity: info}
+        annotations: {summary: "The shop is watched."}
+      - alert: ShopIsSlow
+        expr: shop_queue_depth > 1000
+        for: 1m
+"""
+"""One rule that records, one alert that fires as long as the shop is up, and one that does not."""
 
 
 def nobody_listens() -> str:
