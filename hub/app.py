@@ -42,6 +42,7 @@ from quantum_suite.hub.tracing import open_tracer, trace_stage
 from quantum_suite.hub.translation.parking import ParkingLot
 from quantum_suite.hub.watch import ConfigWatch, content_of, policies_in, watch_policies
 from quantum_suite.servers.module import Services
+from quantum_suite.services.anomalies.watches import AnomalyWatches
 from quantum_suite.services.audit.jsonl import JsonlAuditLog
 from quantum_suite.services.capacity.files import FileCapacity
 from quantum_suite.services.capacity.places import places_for
@@ -161,7 +162,9 @@ async def open_hub(  # noqa: PLR0915 - the one place where everything is put tog
             )
         )
         sources = await stack.enter_async_context(open_metrics(settings.metrics, settings.alertmanager))
-        services = _services(settings, plane, orchestrator, composites, models, knowledge, sources)
+        watches = AnomalyWatches(sources, plane.stores.events, settings.data_dir / "qsre" / "watches")
+        orchestrator.know([watches.workflow])
+        services = _services(settings, plane, orchestrator, composites, models, knowledge, sources, watches)
         mounts = Mounts(services, settings.limits, extra)
 
         def apply(config: Config) -> None:
@@ -216,6 +219,7 @@ def _services(
     models: Models,
     knowledge: WorkspaceKnowledge,
     metrics: MetricSources,
+    watches: AnomalyWatches,
 ) -> Services:
     return Services(
         data_dir=settings.data_dir,
@@ -230,6 +234,7 @@ def _services(
         knowledge=knowledge,
         models=models,
         metrics=metrics,
+        watches=watches,
         infrastructure=open_infrastructure(
             settings.data_dir / "qinfra",
             plane.stores.keys,

@@ -9,6 +9,7 @@ from mcp.server.mcpserver import MCPServer
 
 from quantum_suite.core.engines import EngineStatus
 from quantum_suite.services.analytics.interface import Analytics
+from quantum_suite.services.anomalies.watches import AnomalyWatches
 from quantum_suite.services.capacity.interface import Capacity
 from quantum_suite.services.events.interface import EventStore
 from quantum_suite.services.infrastructure.opening import Infrastructure
@@ -54,6 +55,8 @@ class Services:
     """What is known of the code in workspaces. Roots are checked against the caller's grant before it is asked."""
     models: Gateway | None = None
     """Where language models are asked. Where none is configured, asking is refused with how to configure one."""
+    watches: AnomalyWatches | None = None
+    """What looks at watched metrics; the orchestrator knows its `workflow`."""
     metrics: MetricSources | None = None
     """Where metrics are asked for, by the names the operator gave. One that is not there says how to add it."""
     infrastructure: Infrastructure | None = None
