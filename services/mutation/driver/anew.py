@@ -42,10 +42,10 @@ _IMPORT_CPU_SPARE = 1.0
 
 
 class Selection:
-    """A plugin that puts likely killers first, and keeps the tests chosen."""
+    """A plugin that puts heavy tests last, and keeps the tests chosen."""
 
-    def __init__(self, first: Sequence[str], tests: Sequence[str] | None) -> None:
-        self._first = {name: rank for rank, name in enumerate(first)}
+    def __init__(self, tests: Sequence[str] | None, weight: Callable[[str], int]) -> None:
+        self._weight = weight
         self._tests = set(tests) if tests is not None else None
 
     @pytest.hookimpl(trylast=True)
@@ -53,7 +53,7 @@ class Selection:
         """Keep what was chosen; everything, when names changed with the mutant."""
         if self._tests is not None and self._tests <= {item.nodeid for item in items}:
             items[:] = [item for item in items if item.nodeid in self._tests]
-        items.sort(key=lambda item: self._first.get(item.nodeid, len(self._first)))
+        items.sort(key=lambda item: self._weight(item.nodeid))
 
 
 @dataclass(eq=False)
@@ -69,7 +69,9 @@ class Anew:
     near: list[int] | None = None
     """Those it meets first; None before they are chosen."""
     whole: bool = False
-    """It passed them, or must not be judged by them: it meets all."""
+    """It passed them: it meets all, heavy ones last."""
+    in_order: bool = False
+    """It is to meet all as they were collected: they depend on each other."""
     tainted: bool = False
     tries: int = 0
 
@@ -155,7 +157,7 @@ class AnewServer:
             if late:
                 self._end_jobs()
             if self.held and (late or not self.jobs or len(self.held) >= _HELD):
-                self.proofs.append(self.held)
+                self.proofs.extend(self._by_files(self.held))
                 self.held = []
             while (self.proofs or (self.jobs and not late)) and len(self.children.running) < self.children.places:
                 if self.proofs:
@@ -180,8 +182,8 @@ class AnewServer:
     def _start(self, job: Anew) -> None:
         if job.near is None:
             job.near = self._near(job)
-        if self.session is None or not job.near:
-            job.whole = True
+        job.in_order = job.in_order or self.session is None
+        job.whole = job.whole or job.in_order or not job.near
         self.wire.say("begin", id=job.site.id)
         self.children.start(job, lambda note: self._work(job, note), self._importing_wall())
 
@@ -217,7 +219,7 @@ class AnewServer:
         killer = self.number.get(fields["killed_by"] or "")
         if killer is not None:
             self.kills.append((job.site, killer))
-        if job.whole:
+        if job.in_order or (job.whole and killer is None):
             self.wire.say("result", **fields)
         else:
             self.wire.say("held", id=job.site.id)
@@ -241,27 +243,27 @@ class AnewServer:
 
     # Doubting the killers
 
+    def _by_files(self, held: Sequence[_Held]) -> list[list[_Held]]:
+        """Part them by the files of their tests: a file may change what another one meets."""
+        groups: dict[frozenset[str], list[_Held]] = {}
+        for one in held:
+            groups.setdefault(frozenset(self.tests[index]["path"] for index in one.tests), []).append(one)
+        return list(groups.values())
+
     def _prove(self, held: list[_Held]) -> None:
         """Run what killed, collected as it was then, on unmutated code."""
         indexes = list(dict.fromkeys(index for one in held for index in one.tests))
         names = [self.tests[index]["id"] for index in indexes]
-        self.children.start(held, lambda note: self._run_few(None, names, indexes, note), self._importing_wall())
+        self.children.start(held, lambda note: self._run_each(names, indexes, note), self._importing_wall())
 
     def _proven(self, ending: Ending) -> None:
-        """Who fails on unmutated code has proven nothing, and its mutants meet all tests."""
-        held: list[_Held] = ending.subject
-        by_tests: dict[tuple[int, ...], list[_Held]] = {}
-        for one in held:
-            by_tests.setdefault(one.tests, []).append(one)
-        ran = ending.answer.get("ran") if ending.answer is not None else None
-        if passed(ending) and ran == len({index for tests in by_tests for index in tests}):
-            for one in held:
+        """Who fails on unmutated code has proven nothing, and its mutants meet all tests in order."""
+        passing = set(ending.answer["passing"]) if passed(ending) else set()
+        for one in ending.subject:
+            if passing.issuperset(one.tests):
                 self.wire.say("result", **one.fields)
-        elif len(by_tests) > 1:
-            self.proofs.extend(by_tests.values())
-        else:
-            for one in held:
-                one.job.whole = True
+            else:
+                one.job.in_order = True
                 self.jobs.append(one.job)
 
     # In a child
@@ -269,11 +271,37 @@ class AnewServer:
     def _work(self, job: Anew, note: Note) -> dict[str, Any]:
         indexes = job.near or []
         names = [self.tests[index]["id"] for index in indexes]
-        return self._run_all(job, names, note) if job.whole else self._run_few(job.site, names, indexes, note)
+        return self._run_all(job, note) if job.whole else self._run_few(job.site, names, indexes, note)
 
-    def _run_few(
-        self, site: Site | None, names: Sequence[str], indexes: Sequence[int], note: Note
-    ) -> dict[str, Any]:
+    def _run_few(self, site: Site, names: Sequence[str], indexes: Sequence[int], note: Note) -> dict[str, Any]:
+        failed, watcher = self._collect_few(site, names, indexes)
+        return failed or self._run(self.session, watcher, note)
+
+    def _run_each(self, names: Sequence[str], indexes: Sequence[int], note: Note) -> dict[str, Any]:
+        """Run each test alone, in a process forked for it, on unmutated code; say which pass."""
+        failed, watcher = self._collect_few(None, names, indexes)
+        if failed is not None:
+            return failed
+        runner = Runner(self.session, watcher)
+        passing = []
+        for place, item in enumerate(runner.items):
+            index = self.number[item.nodeid]
+            note.write(index, self.budget.wall(index))
+            pid = os.fork()
+            if not pid:
+                try:
+                    self.budget.arm(index)
+                    answer = runner.run([place], lambda *_: None)
+                    os._exit(0 if answer["failed"] is None else 1)
+                finally:
+                    os._exit(2)
+            if os.waitpid(pid, 0)[1] == 0:
+                passing.append(index)
+        return {"failed": None, "ran": len(runner.items), "passing": passing}
+
+    def _collect_few(
+        self, site: Site | None, names: Sequence[str], indexes: Sequence[int]
+    ) -> tuple[dict[str, Any] | None, Watcher]:
         self.board.active = site
         session, watcher = self.session, Watcher(brief=True)
         assert session is not None
@@ -283,14 +311,15 @@ class AnewServer:
         paths = sorted({self.tests[index]["path"] for index in indexes})
         with Narrowing(names).active(session):
             failed = _collected(session, paths)
-        return failed or self._run(session, watcher, note)
+        return failed, watcher
 
-    def _run_all(self, job: Anew, first: Sequence[str], note: Note) -> dict[str, Any]:
+    def _run_all(self, job: Anew, note: Note) -> dict[str, Any]:
         self.board.active = job.site
         self._arm_import()
         chosen = None if job.tests is None else [self.tests[index]["id"] for index in job.tests]
         paths = sorted({self.tests[index]["path"] for index in job.tests}) if job.tests and self.narrow else []
-        session, watcher, selection = self.session, Watcher(brief=True), Selection(first, chosen)
+        weight = (lambda _: 0) if job.in_order else self._weight
+        session, watcher, selection = self.session, Watcher(brief=True), Selection(chosen, weight)
         if session is None:
             alone = _Alone(lambda session: self._run(session, watcher, note, certain=True))
             pytest.main([*self.arguments, *paths], plugins=[watcher, selection, alone])
@@ -299,6 +328,10 @@ class AnewServer:
         session.config.pluginmanager.register(selection)
         prepare(session, brief=True)
         return _collected(session, paths) or self._run(session, watcher, note, certain=True)
+
+    def _weight(self, name: str) -> int:
+        index = self.number.get(name)
+        return 0 if index is None else self.budget.weight(index)
 
     def _arm_import(self) -> None:
         arm(_IMPORT_CPU_SPARE + Budget.CPU_TIMES * self.collecting)

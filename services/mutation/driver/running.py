@@ -187,6 +187,7 @@ class Budget:
 
     CPU_SPARE, CPU_TIMES = 0.35, 10.0
     WALL_SPARE, WALL_TIMES = 8.0, 20.0
+    HEAVY_SECONDS = 0.1
 
     def __init__(self, tests: Sequence[Mapping[str, Any]]) -> None:
         """Take what the first run showed."""
@@ -194,6 +195,14 @@ class Budget:
         self._cpu: list[float] = [test["cpu"] for test in tests]
         self.longest = max(range(len(tests)), key=lambda index: tests[index]["seconds"])
         """Which test takes longest."""
+
+    def cost(self, index: int) -> float:
+        """Return the seconds a test takes, its own or those of the processes it waits for."""
+        return max(self._cpu[index], self._seconds[index])
+
+    def weight(self, index: int) -> int:
+        """Tell tests that take long from the others: more is heavier."""
+        return int(self.cost(index) / self.HEAVY_SECONDS)
 
     def wall(self, index: int) -> float:
         """Return the seconds after which the parent kills the child."""

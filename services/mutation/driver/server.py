@@ -38,7 +38,6 @@ _TRIES = 2
 _MOST_NAMED = 5_000
 _PAUSE_SECONDS = 0.02
 _LIGHT_SECONDS = 0.01
-_HEAVY_SECONDS = 0.05
 
 
 @dataclass
@@ -315,16 +314,12 @@ class Server:
         kills = self.kills.setdefault(job.site.unit, Counter())
         likely = heapq.nsmallest(_LIKELY, tests, key=lambda i: self._promise(i, kills))
         first = set(likely)
-        return likely + sorted((i for i in tests if i not in first), key=self._weight)
+        return likely + sorted((i for i in tests if i not in first), key=self.budget.weight)
 
     def _promise(self, index: int, kills: Counter[int]) -> tuple[float, int, int, float]:
         """Sort tests by what they killed nearby for the time they take, then by how little else they reach."""
-        cpu = self.tests[index]["cpu"]
-        return -kills[index] / (_LIGHT_SECONDS + cpu), self._weight(index), self.reach_size[index], cpu
-
-    def _weight(self, index: int) -> int:
-        """Tell the tests that take long from the others."""
-        return int(self.tests[index]["cpu"] / _HEAVY_SECONDS)
+        cost = self.budget.cost(index)
+        return -kills[index] / (_LIGHT_SECONDS + cost), self.budget.weight(index), self.reach_size[index], cost
 
     def _take(self, ending: Ending, pending: deque[Job], anew: list[dict[str, Any]]) -> None:
         job: Job = ending.subject
