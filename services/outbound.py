@@ -99,7 +99,9 @@ class OutboundClient:
         repeatable = request.idempotent or request.method in _SAFE_METHODS
         try:
             reply = await self._once(request)
-        except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout):
+        except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout) as error:
+            if "CERTIFICATE_VERIFY_FAILED" in str(error):
+                return "shows a certificate that nobody trusted here vouches for", 0
             return "cannot be reached", 0
         except (httpx2.TransportError, TimeoutError) as error:
             if not repeatable:

@@ -84,7 +84,8 @@ def _family(family: FamilyRow) -> str:
     about = ", ".join(part for part in (family.type, family.unit) if part)
     series = f", {family.series} series" if family.series is not None else ""
     labels = "; ".join(f"{label.name}: {', '.join(label.examples)}" for label in family.labels[:_TOLD_LABELS])
-    return f"- {family.name} ({about}{series}) {family.help}" + (f" [{labels}]" if labels else "")
+    told = (f"- {family.name} ({about}{series})", family.help, f"[{labels}]" if labels else "")
+    return " ".join(part for part in told if part)
 
 
 def _link(uri: str, name: str, mime_type: str, description: str) -> ResourceLink:
