@@ -21,6 +21,7 @@ from quantum_suite.hub.data_plane.orchestrator import Orchestrator
 from quantum_suite.hub.following import Following
 from quantum_suite.hub.gateway import Gateway
 from quantum_suite.hub.health import HealthPolicy
+from quantum_suite.hub.hooks import Hooks
 from quantum_suite.hub.lists import Lists
 from quantum_suite.hub.metrics import Metrics
 from quantum_suite.hub.mounts import Extra, Mounts
@@ -185,6 +186,7 @@ async def open_hub(  # noqa: PLR0915 - the one place where everything is put tog
             metrics,
             configuration,
             orchestrator.open,
+            Hooks(mounts.hook, authenticator.authenticate, plane.volatile.limiter, settings.limits),
         )
         known = Knowledge(
             registry.statuses, registry.outlines, configuration, mounts.engines, registry.stderr_tail

@@ -8,6 +8,7 @@ from quantum_suite.core.principals import Principal
 from quantum_suite.hub.access.authenticator import Authenticator
 from quantum_suite.hub.call import Call, Credentials, Handler, Json, Session
 from quantum_suite.hub.following import Following
+from quantum_suite.hub.hooks import Hooks
 from quantum_suite.hub.metrics import Metrics
 from quantum_suite.hub.mounts import Mounts
 from quantum_suite.hub.pipeline.errors import as_rpc_error
@@ -30,6 +31,7 @@ class Gateway:
         metrics: Metrics,
         configuration: Callable[[], ConfigStatus],
         open_workflows: Callable[[], Awaitable[Workflows]],
+        hooks: Hooks,
     ) -> None:
         self._answer = answer
         self._registry = registry
@@ -37,6 +39,7 @@ class Gateway:
         self._authenticator = authenticator
         self._mounts = mounts
         self.metrics = metrics
+        self.hooks = hooks
         self._configuration = configuration
         self._open_workflows = open_workflows
         self.draining = False

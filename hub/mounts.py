@@ -22,7 +22,7 @@ from quantum_suite.hub.upstreams.credentials import connect_http
 from quantum_suite.hub.upstreams.inprocess import InProcessConnector
 from quantum_suite.hub.upstreams.interface import Connector
 from quantum_suite.hub.upstreams.stdio import StdioConnector
-from quantum_suite.servers.module import Module, Services
+from quantum_suite.servers.module import Hook, Module, Services
 
 logger = logging.getLogger(__name__)
 
@@ -116,6 +116,11 @@ class Mounts:
     def engines(self) -> dict[str, list[EngineStatus]]:
         """Return the engines of every mounted module. May start short version queries."""
         return {name: _engines_of(name, module) for name, module in sorted([*self._modules.items()])}
+
+    def hook(self, module: str, name: str) -> Hook | None:
+        """Return a hook of a mounted module; None where there is none."""
+        mounted = self._modules.get(module)
+        return next((one for one in mounted.hooks if one.name == name), None) if mounted else None
 
     def _server(self, name: str) -> MCPServer[Any]:
         if (extra := self._extra.get(name)) is not None:

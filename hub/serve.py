@@ -56,7 +56,7 @@ async def serve_http(
     check_exposure(settings)
     async with open_hub(settings, only=only, extra=extra) as gateway, anyio.create_task_group() as tasks:
         _settle_memory()
-        app = HubApp(gateway, settings, routes=pages(gateway), on_drain=gateway.end_streams)
+        app = HubApp(gateway, settings, routes=pages(gateway), hooks=gateway.hooks, on_drain=gateway.end_streams)
 
         async def announce(host: str, port: int) -> None:
             engines = await anyio.to_thread.run_sync(gateway.engines)

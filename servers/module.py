@@ -1,6 +1,6 @@
 """What a module's package hands to the hub."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -8,6 +8,7 @@ from typing import Any
 from mcp.server.mcpserver import MCPServer
 
 from quantum_suite.core.engines import EngineStatus
+from quantum_suite.core.principals import Principal, Role
 from quantum_suite.services.analytics.interface import Analytics
 from quantum_suite.services.anomalies.watches import AnomalyWatches
 from quantum_suite.services.capacity.interface import Capacity
@@ -64,12 +65,25 @@ class Services:
 
 
 @dataclass(frozen=True, slots=True)
+class Hook:
+    """What programs that do not speak MCP may post JSON to: the hub serves it at `/hooks/<module>/<name>`."""
+
+    name: str
+    take: Callable[[Any, Principal, str], Awaitable[Mapping[str, Any]]]
+    """Gets the body, who posted it and the id of the call; returns the answer. A post may come more than once."""
+    role: Role = Role.OPERATOR
+    """What whoever posts needs to be trusted with."""
+
+
+@dataclass(frozen=True, slots=True)
 class Module:
     """One module: its MCP server, and the engines it can use (looked up each time it is asked)."""
 
     server: MCPServer[Any]
     engines: Callable[[], Sequence[EngineStatus]] = field(default=_no_engines)
     """Starts no process that takes longer than a version query."""
+    hooks: Sequence[Hook] = ()
+    """What the hub serves beside MCP, for as long as the module is mounted."""
 
 
 Build = Callable[[Services], Module]

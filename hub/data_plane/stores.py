@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from quantum_suite.core.anomaly_events import ANOMALY_EVENTS
 from quantum_suite.core.errors import ConfigurationError
 from quantum_suite.core.events import EventData
+from quantum_suite.core.incident_events import INCIDENT_EVENTS
 from quantum_suite.core.infrastructure_events import INFRASTRUCTURE_EVENTS
 from quantum_suite.core.llm_events import LLM_EVENTS
 from quantum_suite.core.scan_events import SCAN_EVENTS
@@ -56,7 +57,15 @@ class Stores:
 def registered_types() -> Sequence[type[EventData]]:
     """Return every type of event that the suite's own parts append."""
     suites_own = (*CALL_EVENTS, *RUN_EVENTS, *CONTROL_EVENTS, *SAGA_EVENTS, *TRIGGER_EVENTS)
-    return (*SCAN_EVENTS, *POSTURE_EVENTS, *LLM_EVENTS, *INFRASTRUCTURE_EVENTS, *ANOMALY_EVENTS, *suites_own)
+    return (
+        *SCAN_EVENTS,
+        *POSTURE_EVENTS,
+        *LLM_EVENTS,
+        *INFRASTRUCTURE_EVENTS,
+        *INCIDENT_EVENTS,
+        *ANOMALY_EVENTS,
+        *suites_own,
+    )
 
 
 def is_embedded(settings: HubSettings) -> bool:

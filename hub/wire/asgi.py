@@ -5,6 +5,7 @@ request of its own, `initialize` or a session id means the handshake era.
 """
 
 import logging
+import math
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import anyio
 
 from quantum_suite.hub.call import HANDSHAKE_VERSIONS, INVALID_REQUEST, Era, Hub, RpcError
+from quantum_suite.hub.hooks import PREFIX, Hooks
 from quantum_suite.hub.settings import HubSettings
 from quantum_suite.hub.wire.handshake import HandshakeEndpoint
 from quantum_suite.hub.wire.http import (
@@ -71,7 +73,7 @@ def era_of(headers: Mapping[bytes, bytes], message: Any) -> Era:
 
 
 class HubApp:
-    """Serves a hub. `routes` are further pages by exact path, for GET and HEAD.
+    """Serves a hub. `routes` are further pages by exact path, for GET and HEAD; `hooks` what is posted beside MCP.
 
     Pages other than `/healthz` and `/readyz` (which probes call by address) need a proper Host header and an
     authenticated caller, too.
@@ -84,12 +86,14 @@ class HubApp:
         settings: HubSettings,
         *,
         routes: Mapping[str, Page] | None = None,
+        hooks: Hooks | None = None,
         on_drain: Callable[[], None] | None = None,
     ) -> None:
         self._hub = hub
         self._limits = settings.limits
         self._gate = Gate(settings)
         self._routes = dict(routes or {})
+        self._hooks = hooks
         self._on_drain = on_drain
         self._calls = CallsInFlight()
         self._modern = ModernEndpoint(hub, self._calls)
@@ -130,7 +134,9 @@ class HubApp:
             if self._gate.may_read(origin):
                 send = _readable_by(origin, send)
         method: str = scope["method"]
-        if path != ENDPOINT:
+        if self._hooks is not None and path.startswith(PREFIX):
+            await self._hook(self._hooks, path, method, self._request(scope, headers, receive, send))
+        elif path != ENDPOINT:
             await self._page(scope, headers, path, method, send)
         elif method == "POST":
             await self._post(self._request(scope, headers, receive, send))
@@ -155,6 +161,23 @@ class HubApp:
                 await self._handshake.post(request, message)
         except RpcError as error:
             raise _as_rejection(error, message) from None
+
+    async def _hook(self, hooks: Hooks, path: str, method: str, request: HttpRequest) -> None:
+        if method != "POST":
+            await send_plain(request.send, 405, "text/plain", b"A hook takes POST.\n", [(b"allow", b"POST")])
+            return
+
+        async def read() -> Any:
+            check_content_type(request.headers.get(b"content-type"))
+            body = await read_body(request.headers, request.receive, self._limits)
+            return decode_json(body, self._limits.max_nesting)
+
+        try:
+            status, body, after = await hooks.answer(path, request.credentials, read)
+        except RpcError as error:
+            raise _as_rejection(error, None) from None
+        extra: Headers = [] if after is None else [(b"retry-after", b"%d" % math.ceil(after))]
+        await send_plain(request.send, status, "application/json", body, extra)
 
     async def _other(self, scope: Scope, headers: dict[bytes, bytes], receive: Receive, send: Send) -> None:
         method: str = scope["method"]

@@ -80,7 +80,7 @@ async def running_hub(
     async with open_hub(settings, extra=extra, policy=policy) as gateway, anyio.create_task_group() as tasks:
 
         async def serve() -> None:
-            await run_http(HubApp(gateway, settings), settings, on_listening=heard)
+            await run_http(HubApp(gateway, settings, hooks=gateway.hooks), settings, on_listening=heard)
 
         tasks.start_soon(serve)
         with anyio.fail_after(25):
