@@ -32,7 +32,7 @@ class PlanAnswer(BaseModel):
     outputs: dict[str, Any] = Field(description="The stack's outputs to be; secrets masked.")
     markdown: str = Field(description="URI of the plan for reading.")
     graph: str = Field(description="URI of the plan as a Mermaid graph.")
-    json_: str = Field(description="URI of the whole plan in JSON.", serialization_alias="json")
+    document: str = Field(description="URI of the whole plan in JSON.")
 
 
 class RunAnswer(BaseModel):
@@ -70,7 +70,7 @@ def plan_answer(plan: Plan) -> CallToolResult:
         outputs=dict(plan.outputs),
         markdown=f"{uri}/markdown",
         graph=f"{uri}/graph",
-        json_=uri,
+        document=uri,
     )
     lines = [
         f"{plan.project}/{plan.stack}: {summary_line(plan)}.",
@@ -124,5 +124,5 @@ def _link(uri: str, name: str, mime_type: str, description: str) -> ResourceLink
 
 def _result(answer: BaseModel, text: str, *links: ContentBlock) -> CallToolResult:
     return CallToolResult(
-        content=[TextContent(text=text), *links], structured_content=answer.model_dump(mode="json", by_alias=True)
+        content=[TextContent(text=text), *links], structured_content=answer.model_dump(mode="json")
     )

@@ -9,7 +9,6 @@ from quantum_suite.services.infrastructure.embedded.masks import Masks
 from quantum_suite.services.infrastructure.interface import ResourceState
 from quantum_suite.services.infrastructure.plan import (
     SECRET,
-    UNKNOWN,
     Drift,
     Operation,
     PlannedStep,
@@ -26,7 +25,6 @@ from quantum_suite.services.infrastructure.values import (
     differing_paths,
     is_secret,
     plain,
-    shown,
 )
 
 
@@ -71,7 +69,7 @@ class Recorder:
             provider=new.provider.rpartition("::")[0],
             parent=new.parent,
             dependencies=tuple(sorted(new.dependencies)),
-            inputs={} if gone else shown(new.inputs, SECRET, UNKNOWN),
+            inputs={} if gone else self.masks.shown(new.inputs),
             inputs_digest="" if gone else self.digest(new.inputs),
             changes=changes,
             replace_order=order,
@@ -103,16 +101,12 @@ class Recorder:
                 PropertyChange(
                     path=path,
                     kind="add" if absent(before) else "delete" if absent(after) else "update",
-                    old=None if absent(before) else SECRET if hidden else self._shown(before),
-                    new=None if absent(after) else SECRET if hidden else self._shown(after),
+                    old=None if absent(before) else SECRET if hidden else self.masks.shown(before),
+                    new=None if absent(after) else SECRET if hidden else self.masks.shown(after),
                     forces_replacement=any(covers(key, path) for key in replacing if key),
                 )
             )
         return tuple(told)
-
-    def _shown(self, value: Any) -> Any:
-        seen = shown(value, SECRET, UNKNOWN)
-        return self.masks.masked(seen) if isinstance(seen, str) else seen
 
     def digest(self, inputs: Mapping[str, Any]) -> str:
         """Return the keyed digest of inputs, secrets included; what a provider's code is does not count, because

@@ -29,7 +29,7 @@ from quantum_suite.services.infrastructure.embedded.recorder import Recorder
 from quantum_suite.services.infrastructure.embedded.refreshing import Refreshing
 from quantum_suite.services.infrastructure.embedded.registration import Names
 from quantum_suite.services.infrastructure.interface import Deployment, Progress, RunOutcome
-from quantum_suite.services.infrastructure.plan import SECRET, UNKNOWN, Plan, PlanKind
+from quantum_suite.services.infrastructure.plan import SECRET, Plan, PlanKind
 from quantum_suite.services.infrastructure.project import (
     Configuration,
     Project,
@@ -41,7 +41,7 @@ from quantum_suite.services.infrastructure.state.files import FileStateStore
 from quantum_suite.services.infrastructure.state.format import ENGINE_VERSION, dependents, in_order
 from quantum_suite.services.infrastructure.state.journal import Journal
 from quantum_suite.services.infrastructure.state.secrets import StateSecrets
-from quantum_suite.services.infrastructure.values import canonical, shown
+from quantum_suite.services.infrastructure.values import canonical
 from quantum_suite.services.process_group import secrets_in
 from quantum_suite.services.sandbox.interface import Sandbox
 
@@ -291,13 +291,10 @@ class Running:
             drift=tuple(sorted(recorder.drift, key=lambda one: one.urn)),
             verdicts=tuple(recorder.verdicts),
             problems=tuple(sorted(recorder.problems, key=lambda one: (one.urn, one.code))),
-            outputs=self._shown(run.outputs),
+            outputs=self._masks.shown(run.outputs),
             messages=tuple(recorder.messages),
         )
         return plan.model_copy(update={"digest": plan_digest(plan)})
-
-    def _shown(self, values: Any) -> Any:
-        return shown(values, SECRET, UNKNOWN)
 
     def _outcome(self, plan: Plan, run: Deploying, live: LiveState, serial: int) -> RunOutcome:
         failures = run.recorder.failures
@@ -316,7 +313,7 @@ class Running:
             done=done,
             failures=told,
             pending=sorted(live.pending),
-            outputs=self._shown(run.outputs),
+            outputs=self._masks.shown(run.outputs),
             messages=run.recorder.messages,
             serial=serial,
         )
