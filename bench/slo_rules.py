@@ -3,7 +3,7 @@
     git clone https://github.com/slok/sloth
     python bench/slo_rules.py --data sloth
 
-Sloth ships examples with what it generates from them (`examples/` and `examples/_gen/`). Each example is read by the
+Sloth ships examples with what it generates from them (`examples/`, `examples/_gen/`). Each example is read by the
 suite and its rules are compared with sloth's own, one by one and in order: group, kind, name, labels, annotations,
 and the expression, which one PromQL parser reads and prints for both before they are compared. Files that need
 plugins of sloth (programs) or another dialect are refused by the suite, and named here with their rules.

@@ -178,7 +178,7 @@ def _minimum_guard(slo: Slo, seconds: float) -> str:
 
 
 def _condition_rules(slo: Slo, condition: ConditionAlert) -> list[MadeRule]:
-    name = f"{_alert_base(slo)}{_camel(condition.name)}"
+    name = condition_alert_name(slo, condition)
     labels = {"severity": condition.severity, "sloth_severity": condition.severity, **condition.labels}
     metric = selector(slo, sli_metric(condition.lookback_seconds))
     window = prometheus_duration(condition.lookback_seconds)
@@ -199,8 +199,9 @@ def _condition_rules(slo: Slo, condition: ConditionAlert) -> list[MadeRule]:
     return found
 
 
-def _alert_base(slo: Slo) -> str:
-    return _camel(f"{slo.service} {slo.name}")
+def condition_alert_name(slo: Slo, condition: ConditionAlert) -> str:
+    """Return how the alert of a condition is called; the one for missing data has `NoData` behind it."""
+    return _camel(f"{slo.service} {slo.name} {condition.name}")
 
 
 def _camel(text: str) -> str:
