@@ -61,7 +61,7 @@ docs: setup-test ## bring the help shown in the manual up to date
 
 lock: ## resolve dependencies anew, with hashes
 	@[ -x .cache/lock/bin/uv ] || { python3 -m venv .cache/lock && .cache/lock/bin/pip install -q uv==$(UV_VERSION); }
-	.cache/lock/bin/uv pip compile pyproject.toml --extra trivy --extra knowledge --extra llm --extra types --group build \
+	.cache/lock/bin/uv pip compile pyproject.toml --extra trivy --extra knowledge --extra llm --extra types --extra sre --extra infra --group build \
 	    --universal --no-strip-extras --python-version 3.11 --generate-hashes --no-header --no-annotate $(LOCK_OPTIONS) -q -o requirements.lock
 	.cache/lock/bin/uv pip compile pyproject.toml --extra trivy --extra knowledge --extra llm --extra types --extra otel --extra nats --extra valkey --extra analytics --extra keyring --extra sre --extra infra --group build --group test --group lint -c requirements.lock \
 	    --universal --no-strip-extras --python-version 3.11 --generate-hashes --no-header --no-annotate $(LOCK_OPTIONS) -q -o requirements-test.lock
