@@ -15,6 +15,7 @@ from mcp.types import CallToolResult, ImageContent, ResourceLink, TextContent, T
 from reference.hub import running_hub
 from reference.prometheus import Watched
 
+from quantum_suite.core.errors import ConfigurationError
 from quantum_suite.hub.mounts import Extra
 from quantum_suite.servers.module import Services
 from quantum_suite.servers.qsre import build
@@ -125,6 +126,22 @@ async def test_long_data_comes_in_pages_that_hold_every_point_once(tmp_path: Pat
             for series in json.loads(await read(client, uri))["series"]:
                 times.setdefault(series["labels"]["instance"], []).extend(at for at, _ in series["points"])
         assert all(found == [float(past.start + second) for second in range(7001)] for found in times.values())
+
+
+async def test_the_sources_of_the_settings_are_the_servers_sources(tmp_path: Path, watched: Watched) -> None:
+    servers = {"qsre": {"command": "quantum", "args": ["serve", "qsre", "--stdio"]}}
+    settings = {"metrics": f"live={watched.prometheus.url}", "alertmanager": watched.alertmanager.url}
+    async with running_hub(tmp_path, servers, **settings) as hub, Client(hub.url) as client:
+        found = told(await client.call_tool("qsre_explore_metrics", {"about": "queue"}))
+        assert (found["sources"], found["silences"]) == (["live"], 0)
+        assert [family["name"] for family in found["families"]] == ["shop_queue_depth"]
+
+
+async def test_a_setting_that_cannot_be_used_keeps_the_hub_from_starting(tmp_path: Path) -> None:
+    with pytest.raises(ExceptionGroup) as caught:
+        async with running_hub(tmp_path, {}, metrics="live=http://ann:secret@prometheus"):
+            pass
+    assert caught.group_contains(ConfigurationError, match="QUANTUM_METRICS")
 
 
 async def test_what_was_measured_is_told_as_it_was_measured(tmp_path: Path, watched: Watched) -> None:

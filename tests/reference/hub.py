@@ -64,12 +64,13 @@ async def running_hub(
     extra: Sequence[Extra] = (),
     policy: HealthPolicy = QUICK,
     drain_seconds: float = 5,
+    **more: Any,
 ) -> AsyncIterator[RunningHub]:
-    """Run a hub in front of `servers` with its state under `home`."""
+    """Run a hub in front of `servers` with its state under `home`; `more` are further settings."""
     config = home / "mcp.json"
     write_config(config, servers)
     limits = Limits(calls_per_minute=1_000_000, drain_seconds=drain_seconds)
-    settings = HubSettings(port=0, data_dir=home / "data", config=config, limits=limits)
+    settings = HubSettings(port=0, data_dir=home / "data", config=config, limits=limits, **more)
     listening = anyio.Event()
     address: list[int] = []
 
