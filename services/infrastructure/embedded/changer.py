@@ -57,8 +57,10 @@ class Changer:
                         f"{identity} exists already, and this stack did not make it. Import it, or use another "
                         "name."
                     )
-                if there is not None:
-                    adopted = self._found(new, there)
+                if there is not None and earlier is not None:
+                    # What was asked for then may differ from what is asked for now.
+                    asked = there.inputs if there.inputs is not None else earlier.resource.inputs
+                    adopted = replace(self._found(new, there), inputs=asked)
                     await self.live.change(put=[adopted], settled=[new.urn])
                     return await self._brought_up(host, adopted, new)
             return await self._create(host, new, beside, identity)
@@ -108,9 +110,10 @@ class Changer:
         """Update what an interrupted creation had made already, where it differs from what it was to be."""
         differs = await host.diff(new.urn, there.id, (there.inputs, there.outputs), new.inputs)
         wanted = replace(new, id=there.id, outputs=there.outputs)
-        if differs.changed or (
-            differs.changed is None and plain(there.outputs) != {**plain(there.outputs), **plain(new.inputs)}
-        ):
+        changed = differs.changed
+        if changed is None:
+            changed = _visible(there.inputs) != _visible(new.inputs)
+        if changed:
             return await self._update(host, there, wanted)
         await self.live.change(put=[wanted])
         return wanted
@@ -248,3 +251,7 @@ def _beside(made: ResourceState, beside: ResourceState | None) -> tuple[list[Res
     if beside is None:
         return [made], []
     return [made, replace(beside, delete=True)], [beside]
+
+
+def _visible(inputs: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in plain(inputs).items() if not key.startswith("__")}

@@ -36,6 +36,7 @@ class Deletions:
         self, seen: set[str], providers_used: set[str], targets: frozenset[str] = frozenset()
     ) -> None:
         """Delete what is not in `seen`, and what replacements left to be deleted."""
+        await self.settle_creations(seen)
         gone = [
             resource
             for resource in self.live.all()
@@ -43,19 +44,18 @@ class Deletions:
             and not (resource.type.startswith(PROVIDER_TYPE) and resource.urn in providers_used)
             and (not targets or resource.urn in targets)
         ]
-        await self.settle_creations(seen)
-        await self._delete(self._with_free_providers(gone, targets))
+        await self._delete(self._with_free_providers(gone))
 
     async def everything(self, targets: frozenset[str] = frozenset()) -> None:
         """Delete all of the stack; with targets, those and what needs them."""
+        if not targets:
+            await self.settle_creations(set())
         resources = self.live.all()
         wanted = targets | dependents(set(targets), resources) if targets else None
         gone = [resource for resource in resources if wanted is None or resource.urn in wanted]
-        if wanted is None:
-            await self.settle_creations(set())
         await self._delete(gone)
 
-    def _with_free_providers(self, gone: list[ResourceState], targets: frozenset[str]) -> list[ResourceState]:
+    def _with_free_providers(self, gone: list[ResourceState]) -> list[ResourceState]:
         """Leave providers out that something which stays was made by."""
         leaving = {key_of(resource) for resource in gone}
         needed = {
@@ -154,8 +154,14 @@ class Deletions:
         return bool(protected)
 
     def _plan(self, resource: ResourceState) -> None:
-        if not _is_bookkeeping(resource) and not resource.pending_replacement:
+        hidden = is_default_provider(resource.urn) or resource.pending_replacement
+        if not hidden and not self._ends_a_replacement(resource):
             self.recorder.step("delete", resource, resource)
+
+    def _ends_a_replacement(self, resource: ResourceState) -> bool:
+        """Whether a deletion is the second half of a replacement that the plan tells as one step."""
+        step = self.recorder.steps.get(resource.urn)
+        return resource.delete and step is not None and step.operation == "replace"
 
     async def _remove(self, resource: ResourceState, leaving: Sequence[ResourceState]) -> bool:
         """Delete one; returns whether it is gone."""
@@ -182,7 +188,7 @@ class Deletions:
         return True
 
     async def _report(self, resource: ResourceState, state: str, message: str = "") -> None:
-        if self.dry_run:
+        if self.dry_run or self._ends_a_replacement(resource):
             return
         if state == "done":
             self.done["delete"] = self.done.get("delete", 0) + 1
@@ -199,7 +205,3 @@ def _users(resources: Sequence[ResourceState]) -> dict[str, list[str]]:
         for urn in needs(resource):
             users.setdefault(urn, []).append(key_of(resource))
     return users
-
-
-def _is_bookkeeping(resource: ResourceState) -> bool:
-    return is_default_provider(resource.urn)
