@@ -79,7 +79,7 @@ def _read_ratio(node: Node, problems: Problems, objects: OpenSloObjects) -> Indi
     some, everything = (_events(each, problems, objects, counter=counter) for each in (part, total))
     if not some or not everything:
         return Indicator()
-    if some == everything:
+    if put_window(some, "w") == put_window(everything, "w"):
         problems.add(part, "Both queries are the same.", "Select the good or the bad events alone.")
     if bad is not None:
         return Indicator(error=some, total=everything)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from quantum_suite.services.slo.fields import Fields, Problems
+from quantum_suite.services.slo.fields import Fields, Problems, put_window
 from quantum_suite.services.slo.interface import (
     DEFAULT_PERIOD_SECONDS,
     AlertText,
@@ -126,7 +126,7 @@ def _read_indicator(fields: Fields, problems: Problems, keys: _Keys) -> Indicato
     assert events is not None  # one of the two is
     counts = Fields(events, problems, (keys.error_query, keys.total_query))
     error, total = counts.query(keys.error_query), counts.query(keys.total_query)
-    if error and error == total:
+    if error and put_window(error, "w") == put_window(total, "w"):
         problems.add(events, "Both queries are the same.", f"{keys.error_query} counts the bad events alone.")
     return Indicator(error=error, total=total)
 

@@ -1,0 +1,174 @@
+"""SLOs over MCP, through the real hub, over a real Prometheus with a real Alertmanager behind it."""
+
+import base64
+import http.server
+import json
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio.to_thread
+import pytest
+from mcp import Client
+from mcp.types import CallToolResult, ImageContent, TextContent
+from reference.hub import running_hub
+from reference.prometheus import until, watched_shop
+
+from quantum_suite.hub.mounts import Extra
+from quantum_suite.servers.module import Services
+from quantum_suite.servers.qsre import build
+from quantum_suite.services.capacity.memory import MemoryCapacity
+from quantum_suite.services.events.memory import MemoryEventStore
+from quantum_suite.services.events.registry import EventRegistry
+from quantum_suite.services.metrics.opening import open_metrics
+from quantum_suite.services.metrics.sources import MetricSources
+from quantum_suite.services.workspaces import Workspaces
+
+pytestmark = pytest.mark.anyio
+
+TOTAL = "sum(rate(shop_requests_total[{{.window}}]))"
+BAD = '(sum(rate(shop_requests_total{code="500"}[{{.window}}])) or vector(0))'
+# An hour whose alerts look at seconds: the same rules, fast enough for a test.
+FAST = """\
+apiVersion: sloth.slok.dev/v1
+kind: AlertWindows
+spec:
+  sloPeriod: 1h
+  page:
+    quick: {errorBudgetPercent: 2, shortWindow: 3s, longWindow: 5s}
+    slow: {errorBudgetPercent: 5, shortWindow: 10s, longWindow: 30s}
+  ticket:
+    quick: {errorBudgetPercent: 5, shortWindow: 20s, longWindow: 1m}
+    slow: {errorBudgetPercent: 5, shortWindow: 30s, longWindow: 2m}
+---
+apiVersion: openslo/v1
+kind: SLO
+metadata: {name: availability}
+spec:
+  service: shop
+  description: Requests are answered.
+  timeWindow: [{duration: 1h, isRolling: true}]
+  indicator:
+    metadata: {name: availability}
+    spec:
+      ratioMetric:
+        bad: {metricSource: {type: Prometheus, spec: {query: 'BAD'}}}
+        total: {metricSource: {type: Prometheus, spec: {query: 'TOTAL'}}}
+  objectives: [{target: 0.99}]
+""".replace("BAD", BAD).replace("TOTAL", TOTAL)
+
+
+@asynccontextmanager
+async def connected(home: Path, sources: MetricSources | None) -> AsyncIterator[Client]:
+    """Run a hub with QSRE over these sources, and connect to it."""
+    home.mkdir(exist_ok=True)
+    services = Services(
+        home / "data",
+        Workspaces((home,)),
+        MemoryCapacity(2),
+        MemoryEventStore(EventRegistry([])),
+        metrics=sources,
+    )
+    extra = [Extra("watch", build(services).server, "watch")]
+    async with running_hub(home, {}, extra=extra) as hub, Client(hub.url) as client:
+        yield client
+
+
+async def call(client: Client, tool: str, **arguments: Any) -> CallToolResult:
+    return await client.call_tool(f"watch_{tool}", arguments)
+
+
+def text_of(result: CallToolResult) -> str:
+    return "\n".join(block.text for block in result.content if isinstance(block, TextContent))
+
+
+def told(result: CallToolResult) -> dict[str, Any]:
+    assert not result.is_error, text_of(result)
+    assert result.structured_content is not None
+    return result.structured_content
+
+
+@contextmanager
+def webhook() -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """Listen where Alertmanager can send; what it sent is in the list."""
+    received: list[dict[str, Any]] = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            received.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name of the parent's
+            """Say nothing of single requests."""
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}/", received
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def paged(received: list[dict[str, Any]]) -> dict[str, Any] | None:
+    alerts = [alert for message in received for alert in message["alerts"] if alert["status"] == "firing"]
+    return next((alert for alert in alerts if alert["labels"]["sloth_severity"] == "page"), None)
+
+
+async def test_a_real_burn_pages_and_the_page_is_explained(tmp_path: Path) -> None:
+    with webhook() as (url, received), watched_shop(tmp_path / "watch", url) as watched:
+        async with (
+            open_metrics(f"live={watched.prometheus.url}", None, environ={}) as sources,
+            connected(tmp_path / "home", sources) as client,
+        ):
+            dry = told(await call(client, "define_slo", document=FAST, path="slos/shop.yaml"))
+            assert (dry["written"], dry["digest"], dry["promtool"]) == (False, None, "accepted")
+            assert not (tmp_path / "home/slos").exists()
+            assert "+++ shop.rules.yaml" in dry["diff"]
+            written = told(await call(client, "define_slo", document=FAST, path="slos/shop.yaml", dry_run=False))
+            assert written["written"]
+            (row,) = written["slos"]
+            assert row["measured_percent"] == 100
+            assert row["events"] > 20
+            rules = (tmp_path / "home/slos/shop.rules.yaml").read_text()
+            watched.prometheus.write_rules("slo", rules)
+            await anyio.to_thread.run_sync(watched.prometheus.reload)
+            await anyio.to_thread.run_sync(watched.prometheus.wait_until, "slo:sli_error:ratio_rate5s == 0")
+
+            (calm,) = told(await call(client, "slo_status"))["slos"]
+            assert (calm["slo"], calm["state"], calm["alerts"]) == ("shop-availability", "ok", [])
+            assert calm["budget_left_percent"] == pytest.approx(100)
+            quiet = told(await call(client, "explain_alert", alert="ShopAvailabilityBudgetBurn"))
+            assert (quiet["state"], quiet["since"]) == ("inactive", None)
+            assert "No pair of its windows holds now." in quiet["explanation"]
+
+            watched.shop.behave(error_ratio=0.5)
+            page = await anyio.to_thread.run_sync(lambda: until(lambda: paged(received), "a page at the webhook"))
+            assert page["labels"]["alertname"] == "ShopAvailabilityBudgetBurn"
+            assert page["labels"]["sloth_id"] == "shop-availability"
+
+            labels = {"sloth_id": page["labels"]["sloth_id"], "sloth_severity": "page"}
+            result = await call(client, "explain_alert", alert=page["labels"]["alertname"], labels=labels)
+            found = told(result)
+            assert (found["state"], found["slo"]) == ("firing", "shop-availability")
+            assert found["since"] is not None
+            assert any(pair["holds"] for pair in found["pairs"])
+            assert {pair["severity"] for pair in found["pairs"]} == {"page"}
+            assert found["burn_rate"] > 14.4
+            assert "times as fast as it may (page)" in found["explanation"]
+            assert found["look_at"][-1] == 'error_budget(slo="shop-availability")'
+
+            (burning,) = told(await call(client, "slo_status"))["slos"]
+            assert burning["state"] in ("burning", "exhausted")
+            assert any(alert.startswith("page") for alert in burning["alerts"])
+
+            result = await call(client, "error_budget", slo="shop-availability")
+            budget = told(result)
+            assert budget["bad"] > 0
+            assert budget["events"] > budget["bad"]
+            assert budget["forecast"]["outlook"] in ("exhausted", "not enough data")
+            (picture,) = [block for block in result.content if isinstance(block, ImageContent)]
+            assert base64.b64decode(picture.data).startswith(b"\x89PNG")
