@@ -28,7 +28,7 @@ def differences(approved: Plan, now: Plan) -> list[str]:
     for key in [*old, *(key for key in new if key not in old)]:
         told += _of_steps(old.get(key), new.get(key))
     if not told and plan_digest(approved) != plan_digest(now):
-        told.append("drift or problems are others than they were")
+        told.append("drift or problems are others than before")
     more = len(told) - _MOST_NAMED
     return [*told[:_MOST_NAMED], f"and {more} more"] if more > 0 else told
 
