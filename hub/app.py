@@ -47,6 +47,8 @@ from quantum_suite.services.anomalies.watches import AnomalyWatches
 from quantum_suite.services.audit.jsonl import JsonlAuditLog
 from quantum_suite.services.capacity.files import FileCapacity
 from quantum_suite.services.capacity.places import places_for
+from quantum_suite.services.incidents.anomaly_incidents import AnomalyIncidents
+from quantum_suite.services.incidents.incidents import Incidents
 from quantum_suite.services.infrastructure.opening import open_infrastructure
 from quantum_suite.services.knowledge.interface import Knowledge as WorkspaceKnowledge
 from quantum_suite.services.knowledge.opening import open_knowledge
@@ -143,6 +145,7 @@ async def open_hub(  # noqa: PLR0915 - the one place where everything is put tog
         offers = HubToolCatalogue(lambda: registry.catalogue, authoriser.sees)
         composites = plane.composites(calls, offers)
         orchestrator.know([handed_over.definition, TIMER, *composites.workflows()])
+        plane.projections.add_consumer(AnomalyIncidents(Incidents(plane.stores.events)), begin="now")
         plane.start_by_events(composites, orchestrator.open, _rights(owners))
         models = await stack.enter_async_context(
             open_models(
