@@ -94,10 +94,12 @@ def _block_length(slices: int, seconds: float) -> int:
 
 
 def _draw(chance: random.Random, past: Sequence[Slice], count: int, block: int) -> list[Slice]:
+    """Return slices drawn in blocks; a block that runs over the end goes on at the beginning."""
+    circle = [*past, *past[:block]]
     drawn: list[Slice] = []
     while len(drawn) < count:
-        begin = chance.randrange(len(past))
-        drawn += [past[(begin + offset) % len(past)] for offset in range(block)]
+        begin = int(chance.random() * len(past))
+        drawn += circle[begin : begin + block]
     return drawn[:count]
 
 

@@ -45,7 +45,7 @@ def load_slos(text: str, file: str) -> list[Slo]:
         found += read_prometheus_v1(document, problems, forms.windows)
     for document in forms.service_levels:
         found += read_service_level(document, problems, forms.windows)
-    for document in objects.by_kind["SLO"].values():
+    for document in objects.slos:
         found += read_openslo_v1(document, problems, objects, forms.windows)
     for document in forms.alpha:
         found += read_openslo_v1alpha(document, problems, forms.windows)

@@ -243,14 +243,16 @@ def _indicator_of(fields: Fields, spec: Fields, problems: Problems, objects: Ope
 
 def _target(fields: Fields, problems: Problems) -> float:
     ratio, percent = fields.number("target"), fields.number("targetPercent")
-    if (ratio is None) == (percent is None):
+    if (fields.get("target") is None) == (fields.get("targetPercent") is None):
         problems.add(
             fields.node, "One of target and targetPercent has to be there, and one alone.", "target: 0.999"
         )
         return 99.0
     found = ratio * 100 if ratio is not None else percent
+    if found is None:
+        return 99.0
     key = "target" if ratio is not None else "targetPercent"
-    if found is None or not 0 < found < 100:
+    if not 0 < found < 100:
         top = "1" if ratio is not None else "100"
         problems.add(
             fields.values[key],

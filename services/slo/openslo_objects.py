@@ -18,6 +18,8 @@ class OpenSloObjects:
     """What a file defines besides SLOs."""
 
     by_kind: dict[str, dict[str, Node]] = field(default_factory=lambda: {kind: {} for kind in KINDS})
+    slos: list[Node] = field(default_factory=list)
+    """Documents of kind SLO: nothing refers to them, and two services may have one of the same name."""
 
     def find(self, kind: str, name: str, at: Node, problems: Problems) -> Node | None:
         """Return a document that is referred to; notes a problem where it is not in the file."""
@@ -36,6 +38,9 @@ def gather_objects(documents: Sequence[Node], problems: Problems) -> OpenSloObje
         kind = fields.choice("kind", KINDS)
         name = metadata_of(fields, problems).name("name", "Name the object, e.g. checkout-availability.")
         if kind is None or not name:
+            continue
+        if kind == "SLO":
+            objects.slos.append(document)
             continue
         if name in objects.by_kind[kind]:
             problems.add(document, f"There are two of kind {kind} named '{name}'.", "Rename one of them.")

@@ -15,7 +15,8 @@ _HOUR = 3600.0
 _DAY = 86400.0
 _MONTH = 30 * _DAY
 _EXACT = (28 * _DAY, 30 * _DAY)
-_SHORTEST = 60.0
+_LEAST_SHORT = 300.0
+_LEAST_LONG = 900.0
 _RECOMMENDED: tuple[tuple[Severity, Speed, float, float, float], ...] = (
     ("page", "quick", 2.0, _HOUR / 12, _HOUR),
     ("page", "slow", 5.0, _HOUR / 2, 6 * _HOUR),
@@ -28,8 +29,9 @@ def windows_of(period_seconds: float, given: Sequence[AlertWindows] = ()) -> Ale
     """Return the windows of a period: given ones, else the recommended ones, fitted to it.
 
     28 and 30 days take the recommended windows and shares, so that burn rates follow from the period (14.4, 6, 3
-    and 1 for 30 days). A shorter period keeps these burn rates and has windows that are shorter in proportion, a
-    minute at least. A longer one keeps the burn rates and windows of 30 days: a fast burn is as urgent there.
+    and 1 for 30 days). A shorter period keeps these burn rates and has windows that are shorter in proportion, but
+    5 and 15 minutes at least, in which targets are scraped often enough. A longer one keeps the burn rates and
+    windows of 30 days: a fast burn is as urgent there.
     """
     for windows in given:
         if windows.period_seconds == period_seconds:
@@ -41,8 +43,8 @@ def windows_of(period_seconds: float, given: Sequence[AlertWindows] = ()) -> Ale
         pairs = []
         for severity, speed, percent, short, long in _RECOMMENDED:
             factor = percent / 100 * _MONTH / long
-            fitted_long = _round(long * scale)
-            fitted_short = min(_round(short * scale), fitted_long)
+            fitted_long = min(max(_LEAST_LONG, _round(long * scale)), period_seconds)
+            fitted_short = min(max(_LEAST_SHORT, _round(short * scale)), fitted_long)
             spent = factor * fitted_long / period_seconds * 100
             pairs.append(BurnAlert(severity, speed, fitted_short, fitted_long, factor, spent))
     return AlertWindows(period_seconds, *pairs)
@@ -58,7 +60,7 @@ def _pair(
 def _round(seconds: float) -> float:
     """Return whole minutes below an hour, whole five minutes above."""
     step = 60.0 if seconds < _HOUR else 300.0
-    return max(_SHORTEST, round(seconds / step) * step)
+    return round(seconds / step) * step
 
 
 def read_alert_windows(document: Node, problems: Problems) -> AlertWindows | None:

@@ -390,7 +390,7 @@ def test_two_slos_of_one_name_and_files_without_any_are_refused() -> None:
     assert "This is no form of SLOs that is known." in problems_of("groups: []\n")[0]
     assert "This is no form of SLOs that is known." in problems_of("- 1\n")[0]
     two = openslo(RATIO + ONE_OBJECTIVE)
-    assert "There are two of kind SLO named 'availability'." in problems_of(f"{two}---\n{two}")[0]
+    assert "There are two SLOs 'shop-availability'." in problems_of(f"{two}---\n{two}")[0]
 
 
 def test_given_alert_windows_hold_for_slos_of_their_period() -> None:
