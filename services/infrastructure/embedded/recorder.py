@@ -65,7 +65,8 @@ class Recorder:
             name=new.name,
             operation=operation,
             custom=new.custom,
-            id=(old.id if old is not None else "") or new.id,
+            # A new provider's id is drawn at random, and would make every plan another.
+            id=old.id if old is not None else "" if operation == "create" else new.id,
             provider=new.provider.rpartition("::")[0],
             parent=new.parent,
             dependencies=tuple(sorted(new.dependencies)),

@@ -2,8 +2,8 @@
 
 import hmac
 import sys
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -11,7 +11,7 @@ from typing import Any, Literal
 import anyio
 
 import quantum_suite
-from quantum_suite.core.errors import Conflict, EngineError
+from quantum_suite.core.errors import Conflict, EngineError, SuiteError
 from quantum_suite.services.infrastructure.digest import differences, plan_digest
 from quantum_suite.services.infrastructure.embedded.analysis import Analysis, open_packs
 from quantum_suite.services.infrastructure.embedded.approved import Approved
@@ -124,6 +124,12 @@ class Running:
         self, project: Project, configuration: Configuration, one: _Pass, kind: PlanKind, *, again: bool = False
     ) -> None:
         """Do one pass: `again` where what the plan's pass read is to be applied rather than read anew."""
+        with _ungrouped():
+            await self._steps_of(project, configuration, one, kind, again)
+
+    async def _steps_of(
+        self, project: Project, configuration: Configuration, one: _Pass, kind: PlanKind, again: bool
+    ) -> None:
         run, targets = one.run, one.run.targets
         if kind == "refresh" or self._request.refresh:
             if not again:
@@ -317,6 +323,26 @@ class Running:
             messages=run.recorder.messages,
             serial=serial,
         )
+
+
+@contextmanager
+def _ungrouped() -> Iterator[None]:
+    """Raise the first error that says something out of those that tasks raised together."""
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        found = _first(group)
+        if found is None:
+            raise
+        raise found from group
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> Exception | None:
+    for error in group.exceptions:
+        found = _first(error) if isinstance(error, BaseExceptionGroup) else error
+        if isinstance(found, SuiteError | ProviderFailed):
+            return found
+    return None
 
 
 def _kind_of(order: Order) -> PlanKind:
