@@ -1,0 +1,1 @@
+"""Disaster recovery of PostgreSQL: what reaches the objectives, and drills that prove it."""
