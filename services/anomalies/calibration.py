@@ -11,7 +11,20 @@ from quantum_suite.services.anomalies.interface import Sensitivity
 THRESHOLDS: Mapping[Sensitivity, float] = {"low": 1.4, "normal": 1.2, "high": 1.0}
 """The least strength of an onset that is an alarm."""
 
-RARITY: tuple[tuple[float, float], ...] = ((0.3, 0.5), (1.0, 3.0), (10.0, 5.0))
+RARITY: tuple[tuple[float, float], ...] = (
+    (0.135, 0.25),
+    (0.137, 0.5),
+    (0.148, 0.75),
+    (0.170, 1.0),
+    (0.195, 1.25),
+    (0.253, 1.5),
+    (0.339, 1.75),
+    (0.538, 2.0),
+    (0.644, 2.25),
+    (0.834, 3.0),
+    (2.261, 3.25),
+    (10.784, 3.5),
+)
 """Strengths, and the decimal logarithm of how many ordinary points there are to one as strong."""
 
 _RAREST = 5.0

@@ -142,6 +142,9 @@ def _time_index(header: list[str], body: list[list[str]], named: str | None) -> 
 def _value_index(header: list[str], body: list[list[str]], time: int, named: str | None) -> int:
     if named is not None:
         return _named(header, named, "value_column")
+    if len(header) == 2:
+        # Nothing to choose from: a cell that is no number is then told by its row.
+        return 1 - time
     first = [row for row in body if any(cell.strip() for cell in row)][:50]
     numeric = [
         place

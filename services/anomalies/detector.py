@@ -26,13 +26,15 @@ WEIGHTS: Mapping[str, tuple[float, ...]] = {
     "density": (2.0, 1.0, 1.0),
     "season": (0.5, 0.5),
     "change": (0.5, 0.5),
-    "subspace": (1.0, 0.5),
+    "subspace": (2.0, 0.5),
 }
 """How much each sign of each detector counts."""
 _STATE = 1
 """The version of `state`."""
 _GAP_STEPS = 5
 _ROUNDING = 1e-9
+_LARGEST = 1e100
+"""Numbers beyond it count as missing: their squares cannot be computed with."""
 _EXPECTED_FROM = 48
 _CALM = 0.5
 """Of an alarm's threshold: below it a point belongs to no stretch of strange ones."""
@@ -47,6 +49,8 @@ class Judgement:
     onset: float
     """The strength with which it begins an anomaly: what thresholds are compared with. 0 where it begins none."""
     alarm: Alarm | None = None
+    strength: float = 0.0
+    """How many times as strange as the strangest points of the past, over all detectors."""
     skipped: Literal["missing", "late"] | None = None
 
 
@@ -99,7 +103,7 @@ class SeriesDetector:
         if self._last_time is not None and time <= self._last_time:
             return Judgement(None, 0.0, skipped="late")
         self._last_time = time
-        if not math.isfinite(value):
+        if not abs(value) <= _LARGEST:
             self._missed += 1
             if self._missed == _GAP_STEPS:
                 self._gap()
@@ -174,7 +178,7 @@ class SeriesDetector:
                 strength=strength,
                 reasons=_reasons(measured, ratios),
             )
-        return Judgement(score_of(strength), onset, alarm)
+        return Judgement(score_of(strength), onset, alarm, strength)
 
     def _follow(self, time: float, strength: float) -> None:
         """Keep when the present stretch of strange points began."""

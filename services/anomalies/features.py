@@ -39,8 +39,8 @@ class ShortPast:
         before = self._values[-1] if self._values else value
         self._values.append(value)
         values = list(self._values)
-        mean = math.fsum(values) / len(values)
-        spread = math.sqrt(math.fsum((one - mean) ** 2 for one in values) / len(values))
+        mean = _mean(values)
+        spread = math.dist(values, [mean] * len(values)) / math.sqrt(len(values))
         return Features(time, value, before, _mean(values[-SHORT:]), _mean(values[-MIDDLE:]), spread)
 
     def state(self) -> dict[str, Any]:
@@ -49,4 +49,4 @@ class ShortPast:
 
 
 def _mean(values: list[float]) -> float:
-    return math.fsum(values) / len(values)
+    return sum(values) / len(values)

@@ -5,9 +5,9 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
-QUIET_POINTS = 100
+QUIET_POINTS = 125
 """An onset is a point stranger than all of so many before it."""
-_DISCOUNT = 0.2
+_DISCOUNT = 0.4
 _LIKE = 0.8
 """An earlier onset counts as a like one from this share of the strength."""
 _REMEMBERED = 512

@@ -24,6 +24,9 @@ class PeakMemory:
     def __init__(self, peaks: Sequence[float] = (), points: int = 0) -> None:
         self._peaks = sorted(peaks)
         self._points = points
+        # The mean logarithm of the ranked peaks, until they or the floor change.
+        self._measure: float | None = None
+        self._floor = 0.0
 
     def weigh(self, distance: float, floor: float) -> float:
         """Return how far `distance` is beyond past peaks, within -2 and 4, and remember it.
@@ -33,8 +36,10 @@ class PeakMemory:
         """
         weight = _SMALLEST
         if len(self._peaks) == RANKS[-1]:
-            top = math.log(max(distance, floor))
-            weight = sum(top - math.log(max(self._peaks[-rank], floor)) for rank in RANKS) / len(RANKS)
+            if self._measure is None or self._floor != floor:
+                logarithms = [math.log(max(self._peaks[-rank], floor)) for rank in RANKS]
+                self._measure, self._floor = math.fsum(logarithms) / len(RANKS), floor
+            weight = math.log(max(distance, floor)) - self._measure
         self._remember(distance)
         return min(_LARGEST, max(_SMALLEST, weight))
 
@@ -43,11 +48,14 @@ class PeakMemory:
         if self._points % _FADED_EVERY == 0:
             fade = 0.5 ** (_FADED_EVERY / HALF_LIFE)
             self._peaks = [peak * fade for peak in self._peaks]
+            self._measure = None
         if len(self._peaks) < RANKS[-1]:
             bisect.insort(self._peaks, distance)
+            self._measure = None
         elif distance > self._peaks[0]:
             del self._peaks[0]
             bisect.insort(self._peaks, distance)
+            self._measure = None
 
     def state(self) -> dict[str, Any]:
         """Return what the constructor makes the same memory of."""
