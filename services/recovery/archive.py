@@ -1,7 +1,8 @@
 """The archive of write-ahead log: the server hands segments out and gets them back, sealed in between.
 
 `archive_command` and `restore_command` are a line of shell that asks through a named pipe and waits for the
-answer. The work is done here, so that the key never leaves this process, and the server's user needs no other program.
+answer. The work is done here, so that the key never leaves this process, and the
+server's user needs no other program.
 """
 
 import hashlib

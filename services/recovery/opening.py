@@ -25,8 +25,8 @@ def open_recovery(
 ) -> Recovery:
     """Open disaster recovery with its evidence below `directory`. Starts nothing; ends what killed drills left.
 
-    Without `scratch`, drills run in a folder of this user's in the system's temporary one: the servers of a hub that
-    is root run as nobody, who may seldom enter a data directory.
+    Without `scratch`, drills run in a folder of this user's in the system's temporary one: the servers of a hub
+    that is root run as nobody, who may seldom enter a data directory.
     """
     place = scratch or Path(tempfile.gettempdir()) / f"quantum-drills-{os.geteuid()}"
     runner = DrillRunner(place, keys, environ)

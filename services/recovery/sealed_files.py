@@ -3,8 +3,8 @@
     magic "QBK1" | for each frame: length (4 bytes, big-endian) | sealed value
 
 A frame opens only in its own file, at its own place; the last one says that it is the last. So a file that was
-cut, extended, put together from others or put in another's place does not open. Which files belong together says the
-backup's manifest.
+cut, extended, put together from others or put in another's place does not open. Which files belong
+together says the backup's manifest.
 """
 
 import hashlib
