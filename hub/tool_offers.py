@@ -37,4 +37,5 @@ def _offer(name: str, entry: Entry) -> ToolOffer:
         input_schema=shown.get("inputSchema") or {},
         output_schema=shown.get("outputSchema"),
         destructive=not read_only and annotations.get("destructiveHint") is not False,
+        read_only=read_only,
     )

@@ -17,6 +17,8 @@ class ToolOffer:
     output_schema: Mapping[str, Json] | None = None
     destructive: bool = False
     """Whether it may destroy or overwrite something (absent hints count as the protocol says: it may)."""
+    read_only: bool = False
+    """Whether it says of itself that it changes nothing."""
 
 
 class ToolCatalogue(Protocol):

@@ -22,7 +22,7 @@ from quantum_suite.services.workflows.composite.shipped import shipped_sources
 from quantum_suite.services.workflows.composite.steps import read_steps
 from quantum_suite.services.workflows.interface import Body, Json, Owner, Run, RunContext, StepContext, Workflow
 from quantum_suite.services.workflows.tool_calls import ToolCalls
-from quantum_suite.services.workflows.tool_catalogue import ToolCatalogue
+from quantum_suite.services.workflows.tool_catalogue import ToolCatalogue, ToolOffer
 
 COMPOSITE = "composite"
 """The workflow that runs definitions of users: its arguments name the definition, its version and the inputs."""
@@ -110,6 +110,10 @@ class Composites:
             definition.name, source, owner.principal, version=definition.version, shared=_is_admin(owner)
         )
         return stored, problems
+
+    async def offers(self, owner: Owner) -> Mapping[str, ToolOffer]:
+        """Return the tools that steps of the owner's definitions can call; none where no catalogue was given."""
+        return {} if self._catalogue is None else await self._catalogue.offers(owner)
 
     async def known(self, owner: Owner) -> list[Known]:
         """Return the newest version of every definition somebody may start, shipped ones first."""

@@ -1,0 +1,1 @@
+"""Runbooks: what to do about an incident, as steps that are approved, verified and undone."""
