@@ -246,6 +246,7 @@ def _services(
             environ=os.environ,
             granted=settings.stack_environment,
             program_network=settings.stack_network,
+            engine=settings.stack_engine,
         ),
     )
 

@@ -6,7 +6,7 @@ Read once, in the composition root, from the command's options and from the envi
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import platformdirs
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -111,6 +111,10 @@ class HubSettings(BaseModel):
         default=None,
         description="Variables of the hub's environment that infrastructure programs and providers get: names or "
         "patterns such as AWS_*, separated by commas. None when unset.",
+    )
+    stack_engine: Literal["embedded", "pulumi"] = Field(
+        default="embedded",
+        description="What runs infrastructure programs: embedded, or pulumi, the command of that name.",
     )
     stack_network: bool = Field(
         default=False,

@@ -4,8 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Literal
 
 from quantum_suite.services.encryption.interface import KeyProvider
+from quantum_suite.services.infrastructure.cli.engine import CliEngine
 from quantum_suite.services.infrastructure.embedded.engine import EmbeddedEngine
 from quantum_suite.services.infrastructure.interface import Engine
 from quantum_suite.services.infrastructure.plans import FilePlanStore
@@ -30,16 +32,19 @@ def open_infrastructure(
     environ: Mapping[str, str],
     granted: str | None = None,
     program_network: bool = False,
+    engine: Literal["embedded", "pulumi"] = "embedded",
 ) -> Infrastructure:
     """Open infrastructure as code with everything below `directory`. Starts nothing.
 
     `granted` names the variables of `environ` that stacks get: names or patterns such as `AWS_*`, separated by
-    commas.
+    commas. `pulumi` is the command of that name, with the backend it is logged in to.
     """
     plans = FilePlanStore(directory / "plans", keys)
     states = directory / "states"
     return Infrastructure(
-        engine=EmbeddedEngine(keys, states, program_network, plans.plan_json),
+        engine=CliEngine()
+        if engine == "pulumi"
+        else EmbeddedEngine(keys, states, program_network, plans.plan_json),
         states=FileStateStore(states),
         plans=plans,
         environment=granted_environment(granted, environ),
