@@ -145,6 +145,9 @@ class Curve:
         """
         alarms = np.unique(np.geomspace(20, max(21, min(4000, len(self.scores) - 1)), 100).astype(int))
         alarms = alarms[alarms < len(self.scores)]
+        if not len(alarms):
+            # A detector that only says yes or no.
+            return self.best()
         padded = np.pad(self.scores[alarms], 3, mode="edge")
         return float(self.thresholds[alarms[int(np.argmax(np.convolve(padded, np.ones(7) / 7, "valid")))]])
 

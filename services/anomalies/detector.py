@@ -36,8 +36,6 @@ _ROUNDING = 1e-9
 _LARGEST = 1e100
 """Numbers beyond it count as missing: their squares cannot be computed with."""
 _EXPECTED_FROM = 48
-_CALM = 0.5
-"""Of an alarm's threshold: below it a point belongs to no stretch of strange ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +180,7 @@ class SeriesDetector:
 
     def _follow(self, time: float, strength: float) -> None:
         """Keep when the present stretch of strange points began."""
-        if strength >= _CALM * THRESHOLDS[self.sensitivity]:
+        if strength >= THRESHOLDS[self.sensitivity]:
             self._calm = 0
             if self._since is None:
                 self._since = time

@@ -128,7 +128,8 @@ def test_of_a_counter_the_rate_is_judged_over_its_restarts() -> None:
     verdict = verdict_of(values)
     assert verdict.kind == "counter"
     places = [at(900).index(alarm.time) for alarm in verdict.alarms]
-    assert places == [800]
+    assert 800 in places
+    assert not [place for place in places if 495 <= place < 510]
 
 
 def test_what_only_looked_like_a_counter_is_learned_anew_as_a_gauge() -> None:
