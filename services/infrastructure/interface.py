@@ -134,8 +134,10 @@ class Engine(Protocol):
         """Delete everything the state holds (or the targets, and what depends on them)."""
         ...
 
-    async def refresh(self, request: StackRequest, progress: Progress = unheard) -> RunOutcome:
-        """Bring the state up to the world; the world stays as it is."""
+    async def refresh(
+        self, request: StackRequest, progress: Progress = unheard, *, digest: str = ""
+    ) -> RunOutcome:
+        """Bring the state up to the world; the world stays as it is. With a digest, exactly as that plan says."""
         ...
 
     async def import_(self, request: StackRequest, progress: Progress = unheard) -> RunOutcome:
@@ -231,9 +233,10 @@ class PolicyCheck(Protocol):
         """Return what the check is called."""
         ...
 
-    async def check(self, plan: Plan) -> Sequence[PolicyVerdict]:
+    async def check(self, plan: Plan, folder: Path) -> Sequence[PolicyVerdict]:
         """Return what is objected to. Every resource's properties as they will be are in the plan's steps.
 
+        `folder` is the project's, which may hold policies and exceptions of its own.
         Raises EngineError when it cannot judge: a plan nobody could judge is not applied.
         """
         ...

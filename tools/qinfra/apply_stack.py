@@ -11,7 +11,7 @@ from quantum_suite.core.infrastructure_events import StackRunEnded, StackRunStar
 from quantum_suite.core.principals import Principal
 from quantum_suite.services.events.interface import ANY_VERSION, EventStore
 from quantum_suite.services.infrastructure.interface import RunOutcome, StackRef, StackRequest, StepReport
-from quantum_suite.services.infrastructure.plan import Plan, PlanKind
+from quantum_suite.services.infrastructure.plan import PlanKind
 from quantum_suite.services.infrastructure.plans import StoredPlan
 from quantum_suite.tools.qinfra.preview_stack import Progress, StackPlanner
 
@@ -35,7 +35,7 @@ class StackRunner:
         self,
         ref: StackRef,
         digest: str,
-        verb: Literal["up", "destroy"],
+        verb: Literal["up", "destroy", "refresh"],
         principal: Principal,
         progress: Progress,
         correlation_id: str | None = None,
@@ -45,12 +45,15 @@ class StackRunner:
         Every run is two events, its beginning and its end. Raises CallerError for a digest that is not this
         stack's, Conflict where the plan differs or policy forbids it, and as the engine does.
         """
-        stored = await self._stored(ref, digest, "update" if verb == "up" else "destroy")
-        await self._judge(stored.plan)
+        stored = await self._stored(ref, digest, "update" if verb == "up" else verb)
+        if verb == "up":
+            await self._judge(stored)
         request = self.planner.equipped(stored.request)
 
         async def run(told: Callable[[StepReport], Coroutine[Any, Any, None]]) -> RunOutcome:
             engine = self.planner.engine
+            if verb == "refresh":
+                return await engine.refresh(request, told, digest=digest)
             work = engine.up if verb == "up" else engine.destroy
             return await work(request, digest, told)
 
@@ -131,9 +134,9 @@ class StackRunner:
             )
         return stored
 
-    async def _judge(self, plan: Plan) -> None:
+    async def _judge(self, stored: StoredPlan) -> None:
         """Have the policies of today judge the plan: they may have changed since it was made."""
-        verdicts = await self.planner.verdicts(plan)
+        verdicts = await self.planner.verdicts(stored.plan, stored.request.ref.folder)
         against = [verdict for verdict in verdicts if verdict.level == "mandatory"]
         if against:
             first = against[0]

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from quantum_suite.core.principals import Principal
 from quantum_suite.services.capacity.interface import Capacity
@@ -34,15 +35,15 @@ class StackPlanner:
         async with self.capacity.place("a preview of a stack", waiting):
             await progress(0, None, f"Running the program of {request.ref.stack} without effects")
             plan = await self.engine.preview(request, kind=kind)
-        plan = plan.with_verdicts(await self.verdicts(plan))
+        plan = plan.with_verdicts(await self.verdicts(plan, request.ref.folder))
         await self.plans.keep(plan, request, principal.id)
         return plan
 
-    async def verdicts(self, plan: Plan) -> tuple[PolicyVerdict, ...]:
+    async def verdicts(self, plan: Plan, folder: Path) -> tuple[PolicyVerdict, ...]:
         """Return what every check objects to."""
         found: list[PolicyVerdict] = []
         for check in self.checks:
-            found += await check.check(plan)
+            found += await check.check(plan, folder)
         return tuple(found)
 
     def equipped(self, request: StackRequest) -> StackRequest:

@@ -65,9 +65,13 @@ class CliEngine:
             options = (*options, "--target-dependents")
         return await self._run(request, plan, options, progress)
 
-    async def refresh(self, request: StackRequest, progress: Progress = unheard) -> RunOutcome:
-        """Bring the state up to the world; the world stays as it is."""
+    async def refresh(
+        self, request: StackRequest, progress: Progress = unheard, *, digest: str = ""
+    ) -> RunOutcome:
+        """Bring the state up to the world; the world stays as it is. With a digest, exactly as that plan says."""
         plan = await self._plan(request, "refresh", ())
+        if digest:
+            _check(plan, digest)
         options = ("refresh", "--yes", "--skip-preview", *self._options(request, program=False))
         return await self._run(request, plan, options, progress)
 

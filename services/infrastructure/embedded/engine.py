@@ -61,9 +61,11 @@ class EmbeddedEngine:
         """Delete everything the state holds (or the targets, and what depends on them)."""
         return await self._run(request, "destroy", progress, digest)
 
-    async def refresh(self, request: StackRequest, progress: Progress = unheard) -> RunOutcome:
-        """Bring the state up to the world; the world stays as it is."""
-        return await self._run(request, "refresh", progress)
+    async def refresh(
+        self, request: StackRequest, progress: Progress = unheard, *, digest: str = ""
+    ) -> RunOutcome:
+        """Bring the state up to the world; the world stays as it is. With a digest, exactly as that plan says."""
+        return await self._run(request, "refresh", progress, digest)
 
     async def import_(self, request: StackRequest, progress: Progress = unheard) -> RunOutcome:
         """Take `request.import_` under management; the world stays as it is."""

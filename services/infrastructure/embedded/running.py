@@ -170,7 +170,8 @@ class Running:
 
     def _check(self, plan: Plan) -> None:
         """Refuse to begin unless the plan is the one that was approved, and may be applied."""
-        if self._order.verb in ("up", "destroy") and plan.digest != self._order.digest:
+        bound = self._order.verb in ("up", "destroy") or self._order.digest
+        if bound and plan.digest != self._order.digest:
             approved = self._order.approved
             told = differences(Plan.model_validate(approved), plan) if approved else []
             raise Conflict(
