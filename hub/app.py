@@ -56,6 +56,7 @@ from quantum_suite.services.llm.interface import Gateway as Models
 from quantum_suite.services.llm.opening import open_models
 from quantum_suite.services.metrics.opening import open_metrics
 from quantum_suite.services.metrics.sources import MetricSources
+from quantum_suite.services.recovery.opening import open_recovery
 from quantum_suite.services.sagas.consumer import TIMER
 from quantum_suite.services.workflows.composite.composites import Composites
 from quantum_suite.services.workflows.composite.triggers import Rights
@@ -247,6 +248,9 @@ def _services(
             granted=settings.stack_environment,
             program_network=settings.stack_network,
             engine=settings.stack_engine,
+        ),
+        recovery=open_recovery(
+            settings.data_dir / "qinfra", plane.stores.keys, environ=os.environ, scratch=settings.drills
         ),
     )
 

@@ -120,6 +120,10 @@ class HubSettings(BaseModel):
         default=False,
         description="Whether infrastructure programs may use the network themselves; their providers always may.",
     )
+    drills: Path | None = Field(
+        default=None,
+        description="Where recovery drills run; a folder in the system's temporary one when unset.",
+    )
     otlp_endpoint: str | None = Field(default=None, description="OTLP/HTTP endpoint for traces; off when unset.")
     limits: Limits = Field(default_factory=Limits, description="Bounds on clients and upstreams.")
 

@@ -19,6 +19,7 @@ from quantum_suite.services.llm.interface import Gateway
 from quantum_suite.services.metrics.sources import MetricSources
 from quantum_suite.services.objects.interface import ObjectStore
 from quantum_suite.services.projections.runner import ProjectionRunner
+from quantum_suite.services.recovery.opening import Recovery
 from quantum_suite.services.workflows.composite.composites import Composites
 from quantum_suite.services.workflows.interface import Workflows
 from quantum_suite.services.workspaces import Workspaces
@@ -62,6 +63,8 @@ class Services:
     """Where metrics are asked for, by the names the operator gave. One that is not there says how to add it."""
     infrastructure: Infrastructure | None = None
     """Infrastructure as code: its engine, the states of stacks, and plans."""
+    recovery: Recovery | None = None
+    """What drills the recovery of databases, and the evidence of past drills."""
 
 
 @dataclass(frozen=True, slots=True)

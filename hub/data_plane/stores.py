@@ -10,6 +10,7 @@ from quantum_suite.core.events import EventData
 from quantum_suite.core.incident_events import INCIDENT_EVENTS
 from quantum_suite.core.infrastructure_events import INFRASTRUCTURE_EVENTS
 from quantum_suite.core.llm_events import LLM_EVENTS
+from quantum_suite.core.recovery_events import RECOVERY_EVENTS
 from quantum_suite.core.scan_events import SCAN_EVENTS
 from quantum_suite.hub.settings import HubSettings
 from quantum_suite.services.audit.call_events import CALL_EVENTS
@@ -62,6 +63,7 @@ def registered_types() -> Sequence[type[EventData]]:
         *POSTURE_EVENTS,
         *LLM_EVENTS,
         *INFRASTRUCTURE_EVENTS,
+        *RECOVERY_EVENTS,
         *INCIDENT_EVENTS,
         *ANOMALY_EVENTS,
         *suites_own,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from quantum_suite.services.encryption.interface import KeyProvider
+from quantum_suite.services.recovery.plan_store import RecoveryPlans
 from quantum_suite.services.recovery.records import DrillRecords
 from quantum_suite.services.recovery.runner import DrillRunner
 
@@ -17,6 +18,7 @@ class Recovery:
 
     runner: DrillRunner
     records: DrillRecords
+    plans: RecoveryPlans
     environ: Mapping[str, str]
 
 
@@ -31,4 +33,6 @@ def open_recovery(
     place = scratch or Path(tempfile.gettempdir()) / f"quantum-drills-{os.geteuid()}"
     runner = DrillRunner(place, keys, environ)
     runner.sweep()
-    return Recovery(runner, DrillRecords(directory / "drills"), environ)
+    return Recovery(
+        runner, DrillRecords(directory / "drills"), RecoveryPlans(directory / "recovery-plans"), environ
+    )

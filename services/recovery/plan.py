@@ -130,9 +130,9 @@ def _failover(objectives: Objectives, facts: ServerFacts, evidence: Evidence | N
         gaps.append(
             Gap(
                 what="No replica is streaming.",
-                change=f"On another machine: pg_basebackup -d '{target}' -D <data folder> -X stream -C -S "
+                change=f"On another machine: pg_basebackup -d '{target}' -D DATA_FOLDER -X stream -C -S "
                 "standby1 -R "
-                "-c fast; pg_verifybackup <data folder>; then start it.",
+                "-c fast; pg_verifybackup DATA_FOLDER; then start it.",
                 needs="work",
                 required=True,
             )
@@ -246,7 +246,7 @@ def _point_in_time(
     if objectives.rpo_rows == 0 or objectives.rpo_seconds == 0:
         reach: Reach = "no"
         why = (
-            "An archive is behind by what is not in it yet: it cannot promise that nothing is lost. It still undoes "
+            "An archive is behind by what is not in it yet: it cannot promise that nothing is lost. It undoes "
             "what a replica copies faithfully, a mistaken DELETE: have both."
         )
     else:
@@ -343,14 +343,14 @@ _FAILOVER_STEPS = (
     "Send clients there: the virtual address, the proxy, or target_session_attrs=read-write with both hosts.",
     "Write a row, and read it back. That moment ends the recovery time.",
     "Have other replicas follow it, and name one in synchronous_standby_names again.",
-    "Old primary: pg_rewind -D <data folder> --source-server='<new primary>', touch standby.signal, set "
+    "Old primary: pg_rewind -D DATA_FOLDER --source-server='NEW_PRIMARY', touch standby.signal, set "
     "primary_conninfo, start. What only it had is lost by that: keep a copy of its pg_wal first.",
 )
 _RESTORE_STEPS = (
     "Decide the moment: recovery_target_time, _lsn or _name; none of them for the end of the archive.",
     "Keep the damaged server's folder, its pg_wal above all, until the restored one is accepted.",
     "Fetch and decrypt the newest base backup from before that moment into an empty folder.",
-    "pg_verifybackup <data folder>: do not start what does not verify.",
+    "pg_verifybackup DATA_FOLDER: do not start what does not verify.",
     "Set restore_command and the target, recovery_target_action = 'pause'; touch recovery.signal; start.",
     (
         "Look at the data while it pauses; then SELECT pg_wal_replay_resume(), or choose another moment and begin "
