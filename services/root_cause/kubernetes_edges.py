@@ -53,6 +53,11 @@ def _at(told: Any, *path: str) -> Any:
     return told
 
 
+def _items(told: Any, *path: str) -> list[Any]:
+    found = _at(told, *path)
+    return found if isinstance(found, list) else []
+
+
 def _name(told: Mapping[str, Any]) -> str:
     return str(_at(told, "metadata", "name") or "")[:200]
 
@@ -70,9 +75,8 @@ def _selects(selector: Any, workload: Mapping[str, Any]) -> bool:
 
 def _backends(ingress: Mapping[str, Any]) -> Iterator[str]:
     backends = [_at(ingress, "spec", "defaultBackend")]
-    for rule in _at(ingress, "spec", "rules") or ():
-        for path in _at(rule, "http", "paths") or ():
-            backends.append(_at(path, "backend"))
+    for rule in _items(ingress, "spec", "rules"):
+        backends += [_at(path, "backend") for path in _items(rule, "http", "paths")]
     for backend in backends:
         name = _at(backend, "service", "name")
         if isinstance(name, str):
@@ -81,10 +85,9 @@ def _backends(ingress: Mapping[str, Any]) -> Iterator[str]:
 
 def _words(workload: Mapping[str, Any]) -> Iterator[str]:
     """Yield what may be host names in what the workload's containers are told."""
-    containers = _at(workload, "spec", "template", "spec", "containers")
-    for container in containers if isinstance(containers, list) else ():
-        texts = [_at(variable, "value") for variable in _at(container, "env") or ()]
-        texts += [*(_at(container, "command") or ()), *(_at(container, "args") or ())]
+    for container in _items(workload, "spec", "template", "spec", "containers"):
+        texts = [_at(variable, "value") for variable in _items(container, "env")]
+        texts += [*_items(container, "command"), *_items(container, "args")]
         for text in texts:
             if isinstance(text, str):
                 yield from _HOST.findall(text[:2000])

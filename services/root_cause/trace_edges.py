@@ -15,7 +15,7 @@ _PEERS = (
     "server.address",
     "net.peer.name",
 )
-_CLIENT_KINDS = frozenset({3, 4, "SPAN_KIND_CLIENT", "SPAN_KIND_PRODUCER"})
+_CLIENT_KINDS = frozenset({"3", "4", "SPAN_KIND_CLIENT", "SPAN_KIND_PRODUCER"})
 
 
 def trace_edges(text: str, name: str) -> list[tuple[str, str]]:
@@ -60,7 +60,7 @@ def _spans(told: Any) -> Iterator[tuple[tuple[str, str], tuple[str, str], str, s
         for scope in _list(resource, "scopeSpans"):
             for span in _list(scope, "spans"):
                 trace = str(span.get("traceId", ""))
-                peer = _attribute(span, _PEERS) if span.get("kind") in _CLIENT_KINDS else None
+                peer = _attribute(span, _PEERS) if str(span.get("kind")) in _CLIENT_KINDS else None
                 identity = (trace, str(span.get("spanId", "")))
                 yield identity, (trace, str(span.get("parentSpanId", ""))), service, peer
 
@@ -71,11 +71,12 @@ def _list(told: Any, key: str) -> list[dict[str, Any]]:
 
 
 def _attribute(told: Any, names: tuple[str, ...]) -> str | None:
-    found = {
-        one.get("key"): value
-        for one in _list(told, "attributes")
-        if isinstance(value := (one.get("value") or {}).get("stringValue"), str) and value
-    }
+    found: dict[str, str] = {}
+    for one in _list(told, "attributes"):
+        key, value = one.get("key"), one.get("value")
+        text = value.get("stringValue") if isinstance(value, dict) else None
+        if isinstance(key, str) and isinstance(text, str) and text:
+            found[key] = text
     return next((found[name][:200] for name in names if name in found), None)
 
 
