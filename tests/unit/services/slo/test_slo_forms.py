@@ -417,3 +417,87 @@ def test_given_alert_windows_hold_for_slos_of_their_period() -> None:
 )
 def test_no_wrong_file_raises_anything_else(text: str) -> None:
     assert problems_of(text)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("op: gte", "op: eq", "condition.op: 'eq' is not known here."),
+        ("threshold: 2", "threshold: 0", "condition.threshold: A burn rate of 0 is no threshold."),
+        ("threshold: 2, ", "", "condition.threshold: This is missing."),
+        ("lookbackWindow: 1h", "lookbackWindow: 1 hour", "lookbackWindow: '1 hour' is no duration."),
+        ("severity: sev1, ", "", "spec.severity: This is missing."),
+        ("condition: {kind", "conditions: {kind", "spec.condition: This is missing."),
+        ("spec: {conditions: [", "spec: {conditions: [], other: [", "spec.conditions: This is missing."),
+        ("- metadata: {name: p}", "- nothing", "alertPolicies[0]: There is no AlertPolicy named 'nothing"),
+        ("- metadata: {name: p}", "- 3", "alertPolicies[0]: This is no AlertPolicy."),
+    ],
+)
+def test_what_is_wrong_with_an_alert_policy_is_told(old: str, new: str, said: str) -> None:
+    condition = "{kind: burnrate, op: gte, threshold: 2, lookbackWindow: 1h, alertAfter: 0m}"
+    inline = f"{{metadata: {{name: fast}}, spec: {{severity: sev1, condition: {condition}}}}}"
+    policy = f"  alertPolicies:\n    - metadata: {{name: p}}\n      spec: {{conditions: [{inline}]}}\n"
+    text = openslo(RATIO + ONE_OBJECTIVE + policy)
+    assert load_slos(text, "slo.yaml")[0].conditions[0].when_breaching
+    changed = policy.replace(old, new, 1)
+    if new.startswith("- "):
+        changed = changed.partition("      spec:")[0]
+    found = problems_of(openslo(RATIO + ONE_OBJECTIVE + changed))
+    assert any(said in problem for problem in found), found
+
+
+@pytest.mark.parametrize(
+    ("window", "said"),
+    [
+        ("[{duration: 7d}, {duration: 30d}]", "timeWindow[1]: There is more than one time window."),
+        ("[{duration: 7d, isRolling: false}]", "timeWindow[0].calendar: This is missing."),
+        (
+            "[{duration: 7d, isRolling: true, calendar: {startTime: 2026-01-01 00:00:00}}]",
+            "timeWindow[0].isRolling: A calendar does not roll.",
+        ),
+        ("[{isRolling: true}]", "timeWindow[0].duration: This is missing."),
+        ("[{duration: 7d, calendar: {}}]", "calendar.startTime: This is missing."),
+    ],
+)
+def test_what_is_wrong_with_a_time_window_is_told(window: str, said: str) -> None:
+    found = problems_of(openslo(f"{RATIO}{ONE_OBJECTIVE}  timeWindow: {window}\n"))
+    assert any(said in problem for problem in found), found
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("timeSliceWindow: 1m", "timeSliceWindow: soon", "timeSliceWindow: 'soon' is no duration."),
+        ("timeSliceTarget: 0.95", "timeSliceTarget: 95", "timeSliceTarget: 95 is no share."),
+        (", timeSliceWindow: 1m", "", "timeSliceWindow: This is missing. Timeslices needs the length"),
+    ],
+)
+def test_what_is_wrong_with_slices_is_told(old: str, new: str, said: str) -> None:
+    slices = "  objectives: [{target: 0.99, timeSliceTarget: 0.95, timeSliceWindow: 1m}]\n"
+    text = openslo(RATIO + slices.replace(old, new)).replace("Occurrences", "Timeslices")
+    found = problems_of(text)
+    assert any(said in problem for problem in found), found
+
+
+@pytest.mark.parametrize(
+    ("ratio", "said"),
+    [
+        (f"{{rawType: failure, raw: {TOTAL}, good: {GOOD}}}", "ratioMetric.raw: raw is a ratio already."),
+        (f"{{raw: {TOTAL}}}", "ratioMetric.rawType: This is missing."),
+        (f"{{good: {GOOD}, bad: {BAD}, total: {TOTAL}}}", "One of good and bad has to be there, and one alone."),
+        (f"{{bad: {TOTAL}, total: {TOTAL}}}", "ratioMetric.bad: Both queries are the same."),
+        (f"{{bad: {{}}, total: {TOTAL}}}", "ratioMetric.bad.metricSource: This is missing."),
+        (
+            f"{{bad: {{metricSource: {{spec: {{query: a}}}}}}, total: {TOTAL}}}",
+            "metricSource.type: This is missing.",
+        ),
+        (
+            f"{{bad: {{metricSource: {{type: Prometheus}}}}, total: {TOTAL}}}",
+            "metricSource.spec: This is missing.",
+        ),
+        (f"{{bad: 3, total: {TOTAL}}}", "ratioMetric.bad: This is a number. Give a mapping with metricSource."),
+    ],
+)
+def test_what_is_wrong_with_a_ratio_is_told(ratio: str, said: str) -> None:
+    found = problems_of(openslo(f"  indicator: {{spec: {{ratioMetric: {ratio}}}}}\n{ONE_OBJECTIVE}"))
+    assert any(said in problem for problem in found), found

@@ -5,8 +5,8 @@ import time
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
-from reference.backends import running
 from reference.prometheus import Prometheus, nobody_listens
+from reference.slo_past import ALL, GOOD, draft_of, slo_past
 
 from quantum_suite.core.errors import Unavailable
 from quantum_suite.services.metrics.interface import MetricSource, Notes
@@ -23,50 +23,10 @@ from quantum_suite.services.slo.writing import SloDraft, write_openslo
 
 pytestmark = pytest.mark.anyio
 
-STEP = 60
-ALL = 'sum(rate(r_total{job="steady"}[{{.window}}]))'
-GOOD = 'sum(rate(r_total{job="steady",code="200"}[{{.window}}]))'
-HOURS = 26
-
-
-class _Past:
-    """A day of three services, measured once a minute up to now.
-
-    steady: 10 requests a second, 1 % of them fail. late: the same, but a tenth fails in the last three hours.
-    quiet: one request in twenty minutes, and the last of them fails. fresh: requests, no series of failures yet.
-    """
-
-    def __init__(self, end: int) -> None:
-        self.end = end
-        self.times = [end - HOURS * 3600 + STEP * index for index in range(HOURS * 60 + 1)]
-
-    def openmetrics(self) -> str:
-        lines = ["# TYPE r counter"]
-        for service, instances in (("steady", ("a", "b")), ("late", ("a",)), ("quiet", ("a",)), ("fresh", ("a",))):
-            for instance in instances:
-                for code in ("200", "500"):
-                    if (service, code) == ("fresh", "500"):
-                        continue
-                    labels = f'{{code="{code}",instance="{instance}",job="{service}"}}'
-                    lines += [
-                        f"r_total{labels} {self.count(service, code, at) / len(instances):.2f} {at}"
-                        for at in self.times
-                    ]
-        return "\n".join([*lines, "# EOF", ""])
-
-    def count(self, service: str, code: str, at: int) -> float:
-        passed = at - self.times[0]
-        if service == "quiet":
-            return float(passed // 1200) if code == "200" else float(at > self.end - 600)
-        bad = 0.1 * max(0, at - (self.end - 3 * 3600)) * 10 if service == "late" else 0.01 * 10 * passed
-        return bad if code == "500" else 10 * passed - bad
-
 
 @pytest.fixture(scope="module")
 def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
-    server = Prometheus(tmp_path_factory.mktemp("slo-past"))
-    server.backfill(_Past(int(time.time()) // STEP * STEP).openmetrics())
-    with running(server):
+    with slo_past(tmp_path_factory.mktemp("slo-past")) as server:
         yield server
 
 
@@ -76,11 +36,8 @@ async def source(prometheus: Prometheus) -> AsyncIterator[MetricSource]:
         yield sources.get()
 
 
-def slo(job: str, objective: float = 98, **changes: object) -> Slo:
-    bad = f'sum(rate(r_total{{job="{job}",code="500"}}[{{{{.window}}}}]))'
-    total = f'sum(rate(r_total{{job="{job}"}}[{{{{.window}}}}]))'
-    draft = SloDraft(job, "ok", objective, bad_query=bad, total_query=total, period="1d", **changes)  # type: ignore[arg-type]  # what a test changes
-    return load_slos(write_openslo(draft), "slo.yaml")[0]
+def slo(job: str, objective: float = 98, minimum_events: int | None = None) -> Slo:
+    return load_slos(write_openslo(draft_of(job, objective, minimum_events)), "slo.yaml")[0]
 
 
 async def test_windows_tell_ratio_burn_and_events(source: MetricSource) -> None:
