@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import orjson
 
 from quantum_suite.core.errors import CallerError, EngineError, NotFound
-from quantum_suite.services.metrics.answers import WRONG_SHAPE, instant_of
+from quantum_suite.services.metrics.answers import WRONG_SHAPE, instant_of, listed
 from quantum_suite.services.metrics.http_api import Ask, HttpApi
 from quantum_suite.services.metrics.interface import (
     AlertManagerStatus,
@@ -39,12 +39,12 @@ class HttpAlertManager:
         said = await self._ask(
             Ask("GET", f"/api/v2/alerts?{query}" if query else "/api/v2/alerts", argument="matchers")
         )
-        return self._read(lambda: [_alert(each) for each in said], "alerts")
+        return self._read(lambda: [_alert(each) for each in listed(said)], "alerts")
 
     async def silences(self) -> list[Silence]:
         """Return silences, those that begin last first."""
         said = await self._ask(Ask("GET", "/api/v2/silences", argument="alert_manager"))
-        found = self._read(lambda: [_silence(each) for each in said], "silences")
+        found = self._read(lambda: [_silence(each) for each in listed(said)], "silences")
         return sorted(found, key=lambda silence: silence.starts_at, reverse=True)
 
     async def create_silence(
@@ -81,7 +81,7 @@ class HttpAlertManager:
     async def receivers(self) -> list[str]:
         """Return who may be told."""
         said = await self._ask(Ask("GET", "/api/v2/receivers", argument="alert_manager"))
-        return self._read(lambda: [str(each["name"]) for each in said], "receivers")
+        return self._read(lambda: [str(each["name"]) for each in listed(said)], "receivers")
 
     async def status(self) -> AlertManagerStatus:
         """Return what it says of itself."""

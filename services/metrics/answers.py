@@ -6,6 +6,7 @@ Every function raises one of `WRONG_SHAPE` for JSON of another shape; the caller
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from itertools import pairwise
 from typing import Any, cast
 
 from quantum_suite.services.metrics.interface import (
@@ -22,9 +23,11 @@ from quantum_suite.services.metrics.interface import (
     Target,
 )
 
-WRONG_SHAPE = (KeyError, TypeError, ValueError, AttributeError, IndexError, RecursionError)
+WRONG_SHAPE = (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError, RecursionError)
 """What reading JSON of another shape raises; `RecursionError` for what is nested without an end."""
 
+LAST_SECOND = 253_402_300_799
+"""Of the year 9999."""
 _TYPES = frozenset(
     {"counter", "gauge", "histogram", "gaugehistogram", "summary", "info", "stateset", "unknown"},
 )
@@ -32,6 +35,13 @@ _STATES = ("inactive", "pending", "firing")
 _PART = re.compile(r"(\d{1,12})(ms|[smhdwy])")
 _DURATION = re.compile(rf"(?:{_PART.pattern})+")
 _UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800, "y": 31536000}
+
+
+def listed(value: Any) -> list[Any]:
+    """Return a list as it is; raises TypeError for anything else, an empty object included."""
+    if not isinstance(value, list):
+        raise TypeError("no list")
+    return value
 
 
 def series_of(data: Mapping[str, Any], notes: Notes | None) -> list[Series]:
@@ -58,11 +68,21 @@ def series_of(data: Mapping[str, Any], notes: Notes | None) -> list[Series]:
 
 def _series(labels: Mapping[str, str], points: Iterable[Sequence[Any]]) -> Series:
     pairs = [(float(at), float(value)) for at, value in points]
+    times = tuple(at for at, _ in pairs)
+    if any(later <= earlier for earlier, later in pairwise(times)):
+        raise ValueError("times that do not ascend")
+    if times:
+        _check_time(times[0])
+        _check_time(times[-1])
     return Series(
-        {str(name): str(value) for name, value in labels.items()},
-        tuple(at for at, _ in pairs),
-        tuple(value for _, value in pairs),
+        {str(name): str(value) for name, value in labels.items()}, times, tuple(value for _, value in pairs)
     )
+
+
+def _check_time(seconds: float) -> None:
+    """Raise ValueError for a time that no calendar has: what is done with it later would fail."""
+    if not 0 <= seconds <= LAST_SECOND:
+        raise ValueError("a time before 1970 or after 9999")
 
 
 def metadata_of(data: Mapping[str, Any]) -> dict[str, MetricMetadata]:
@@ -123,6 +143,8 @@ def exemplars_of(data: Iterable[Mapping[str, Any]]) -> list[Exemplar]:
         for each in data
         for one in each["exemplars"]
     ]
+    for exemplar in found:
+        _check_time(exemplar.time)
     return sorted(found, key=lambda exemplar: exemplar.time)
 
 

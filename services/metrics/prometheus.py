@@ -14,6 +14,7 @@ from quantum_suite.services.metrics.answers import (
     WRONG_SHAPE,
     alert_of,
     exemplars_of,
+    listed,
     metadata_of,
     rule_group_of,
     series_of,
@@ -82,7 +83,9 @@ class PrometheusSource:
             ("limit", str(self._most(limit) + 1)),
         ]
         data = await self._get("POST", "/api/v1/series", fields, "matchers", notes)
-        found = self._read(lambda: [{str(k): str(v) for k, v in each.items()} for each in data], "label sets")
+        found = self._read(
+            lambda: [{str(k): str(v) for k, v in each.items()} for each in listed(data)], "label sets"
+        )
         return cut(found, self._most(limit), "series", notes)
 
     async def label_values(
@@ -109,12 +112,12 @@ class PrometheusSource:
     async def rules(self) -> list[RuleGroup]:
         """Return the rules."""
         data = await self._get("GET", "/api/v1/rules", [], "source")
-        return self._read(lambda: [rule_group_of(each) for each in data["groups"]], "rules")
+        return self._read(lambda: [rule_group_of(each) for each in listed(data["groups"])], "rules")
 
     async def alerts(self) -> list[ActiveAlert]:
         """Return the alerts that are pending or firing."""
         data = await self._get("GET", "/api/v1/alerts", [], "source")
-        return self._read(lambda: [alert_of(each) for each in data["alerts"]], "alerts")
+        return self._read(lambda: [alert_of(each) for each in listed(data["alerts"])], "alerts")
 
     async def exemplars(self, query: str, window: Window) -> list[Exemplar]:
         """Return the exemplars of the series that `query` reads, by time."""
@@ -131,7 +134,7 @@ class PrometheusSource:
             if await self._answers():
                 return []
             raise
-        found = self._read(lambda: [target_of(each) for each in data["activeTargets"]], "targets")
+        found = self._read(lambda: [target_of(each) for each in listed(data["activeTargets"])], "targets")
         return sorted(found, key=lambda target: (target.job, target.instance))
 
     async def status(self) -> SourceStatus:
@@ -148,7 +151,7 @@ class PrometheusSource:
             build.get("version"),
             head.get("numSeries"),
             # Before its first sample the head says the largest number there is.
-            oldest / 1000 if isinstance(oldest, int) and oldest / 1000 < time.time() else None,
+            oldest / 1000 if isinstance(oldest, int) and 0 <= oldest / 1000 < time.time() else None,
         )
 
     async def series_counts(self, most_series: int = _FEW_SERIES) -> Mapping[str, int]:

@@ -5,7 +5,7 @@ import re
 from datetime import UTC, datetime
 
 from quantum_suite.core.errors import CallerError
-from quantum_suite.services.metrics.answers import duration_of
+from quantum_suite.services.metrics.answers import LAST_SECOND, duration_of
 from quantum_suite.services.metrics.interface import Window
 
 DEFAULT_LAST = "1h"
@@ -13,7 +13,6 @@ _WANTED_POINTS = 240
 """Enough for a picture and a trend, few enough to be cheap."""
 _STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200, 86400)
 _RELATIVE = re.compile(r"(?:now)?\s*-\s*(\w+)(?:\s+ago)?")
-_YEAR_9999 = 253_402_300_799
 
 
 def read_duration(text: str, argument: str) -> float:
@@ -36,7 +35,7 @@ def read_time(text: str, now: float, argument: str) -> float:
         return now - read_duration(relative[1], argument)
     try:
         if re.fullmatch(r"\d{1,12}(\.\d{1,9})?", given):
-            return min(float(given), _YEAR_9999)
+            return min(float(given), LAST_SECOND)
         moment = datetime.fromisoformat(given)
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
     except (ValueError, OverflowError):
@@ -59,6 +58,9 @@ def read_window(start: str | None, end: str | None, last: str | None, step: str 
         since = read_time(start, now, "start")
     else:
         since = until - read_duration(last or DEFAULT_LAST, "last")
+    if since < 0:
+        argument = "start" if start is not None else "last"
+        raise CallerError("The window begins before 1970.", "Ask for a shorter time.", argument=argument)
     if since >= until:
         raise CallerError("The window ends before it begins.", "Exchange start and end.", argument="end")
     chosen = read_duration(step, "step") if step is not None else fitting_step(until - since)

@@ -3,8 +3,9 @@
 import email.utils
 import json
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 
 import anyio
 import pytest
@@ -12,7 +13,7 @@ from reference.broken_metrics import Answer, a_million_series, broken, endlessly
 from reference.prometheus import nobody_listens
 
 from quantum_suite.core.errors import CallerError, EngineError, SuiteError, Unavailable
-from quantum_suite.services.metrics.interface import MetricSource, Window
+from quantum_suite.services.metrics.interface import Matcher, MetricSource, Window
 from quantum_suite.services.metrics.limits import SourceLimits
 from quantum_suite.services.metrics.opening import open_metrics
 
@@ -239,9 +240,6 @@ async def test_native_histograms_are_named(scheme: str) -> None:
     assert "histogram_quantile" in notes[0]
 
 
-Method = Callable[[MetricSource], object]
-
-
 @pytest.mark.parametrize(
     "body", [b'{"status":"success","data":{"alerts":[{}],"groups":[{}]}}', b'{"status":"success"}']
 )
@@ -284,3 +282,37 @@ async def test_a_large_source_is_counted_by_its_own_statistics() -> None:
             assert await source.series_counts() == {"http_requests_total": 900_000}
             assert (await source.status()).oldest is None
     assert not [path for path in asked if "query" in path]
+
+
+async def test_a_silence_is_not_made_twice_where_nobody_knows_whether_it_was_made() -> None:
+    asked: list[str] = []
+
+    def hang_up(handler: object) -> None:
+        asked.append("asked")
+        handler.connection.close()  # type: ignore[attr-defined]  # a request handler
+
+    now = datetime.now(UTC)
+    with broken(hang_up) as url:
+        async with open_metrics(None, f"main={url}", environ={}, limits=SMALL) as sources:
+            with pytest.raises(EngineError, match="not known"):
+                await sources.alert_manager().create_silence(
+                    [Matcher("job", "shop")], now, now + timedelta(hours=1), "ann", "Being mended."
+                )
+    assert asked == ["asked"]
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "told"),
+    [
+        (b"<html>", 200, "did not answer in JSON"),
+        (b"{}", 200, "without"),
+        (b"[{}]", 200, "without"),
+        (b'"no"', 500, "answered 500"),
+        (b"", 401, "QUANTUM_ALERTMANAGER_MAIN_TOKEN"),
+    ],
+)
+async def test_what_is_no_answer_of_an_alertmanager_is_named(body: bytes, status: int, told: str) -> None:
+    with broken(says(body, status)) as url:
+        async with open_metrics(None, f"main={url}", environ={}, limits=SMALL) as sources:
+            with pytest.raises(SuiteError, match=told):
+                await sources.alert_manager().silences()

@@ -68,9 +68,18 @@ def test_a_window_ends_where_it_is_told_to() -> None:
 
 @pytest.mark.parametrize(
     ("start", "end", "last", "argument"),
-    [("-1h", None, "1h", "last"), ("now", "-1h", None, "end"), ("now", "now", None, "end")],
+    [
+        ("-1h", None, "1h", "last"),
+        ("now", "-1h", None, "end"),
+        ("now", "now", None, "end"),
+        (None, None, "999999999999y", "last"),
+        ("-900y", None, None, "start"),
+        ("1900-01-01", None, None, "start"),
+    ],
 )
-def test_a_window_that_is_none_is_refused(start: str, end: str | None, last: str | None, argument: str) -> None:
+def test_a_window_that_is_none_is_refused(
+    start: str | None, end: str | None, last: str | None, argument: str
+) -> None:
     with pytest.raises(CallerError) as caught:
         read_window(start, end, last, None, NOW)
     assert caught.value.argument == argument
