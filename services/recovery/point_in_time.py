@@ -46,6 +46,9 @@ async def drill_point_in_time(course: Course, primary: Cluster, tamper: Tamper =
             backup = await _back_up(course, primary, writers)
             cuts, target = await _name_point(course, primary, writers)
             await _archived(course, primary, archive)
+            if cuts is None:
+                # What is written now is not in the archive yet when the primary is lost: its recovery point.
+                await course.acknowledged(writers, writers.count + ROWS_AFTER)
             await course.step("The disaster: the primary and its disk are lost")
             course.disaster_at = time.time()
             primary.kill()
