@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from reference.stacks import Project, operations, step_of
+from reference.stacks import InProcessEngine, Project, operations, step_of
 
 from quantum_suite.core.errors import CallerError, Conflict, EngineError, EngineMissing
 from quantum_suite.services.encryption.memory import MemoryKeyProvider
-from quantum_suite.services.infrastructure.embedded.engine import EmbeddedEngine
 
 pytestmark = pytest.mark.anyio
 
@@ -49,7 +48,7 @@ outputs:
 
 
 def yaml_project(home: Path, text: str) -> Project:
-    project = Project(home / "project", EmbeddedEngine(MemoryKeyProvider(), home / "states"))
+    project = Project(home / "project", InProcessEngine(MemoryKeyProvider(), home / "states"))
     (project.folder / "out").mkdir(parents=True)
     plugins = home / "pulumi" / "plugins" / "resource-things-v1.2.3"
     plugins.mkdir(parents=True)
@@ -169,6 +168,7 @@ PolicyPack("house", policies=[
 
 async def test_a_policy_packs_verdicts_are_in_the_plan_and_mandatory_ones_forbid_it(tmp_path: Path) -> None:
     project = Project.python(tmp_path, 'File("a", config.get("word") or "short")\nFile("b", "b")\n')
+    project.engine = InProcessEngine(MemoryKeyProvider(), tmp_path / "states")
     pack = tmp_path / "pack"
     pack.mkdir()
     (pack / "PulumiPolicy.yaml").write_text("runtime: python\nversion: 1.0.0\n")

@@ -1,6 +1,7 @@
 """Pulumi projects for tests: programs with a dynamic provider of files, and an engine to run them with."""
 
 import dataclasses
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,8 +9,11 @@ from typing import Any
 
 from quantum_suite.services.encryption.memory import MemoryKeyProvider
 from quantum_suite.services.infrastructure.embedded.engine import EmbeddedEngine
-from quantum_suite.services.infrastructure.interface import RunOutcome, StackRef, StackRequest
+from quantum_suite.services.infrastructure.embedded.order import Answer, Order, answer_of, answer_to_json, order_of
+from quantum_suite.services.infrastructure.embedded.running import Running
+from quantum_suite.services.infrastructure.interface import Progress, RunOutcome, StackRef, StackRequest
 from quantum_suite.services.infrastructure.plan import Plan, PlanKind, PlannedStep
+from quantum_suite.services.sandbox.opening import best_sandbox
 
 PROVIDER = '''
 import os, pulumi
@@ -60,6 +64,20 @@ class File(Resource):
 
 config = pulumi.Config()
 '''
+
+
+class InProcessEngine(EmbeddedEngine):
+    """The engine without a process of its own: what its worker does happens here."""
+
+    async def _asked(
+        self, request: StackRequest, verb: str, progress: Progress, *, kind: PlanKind = "update", digest: str = ""
+    ) -> Answer:
+        keys = (await self.keys.current(),)
+        order = Order(verb, kind, request, keys, self.state_dir, digest)
+        # As it travels to the worker and back.
+        order = order_of(json.loads(json.dumps(order.as_json())))
+        running = Running(order, (await best_sandbox()).sandbox, progress)
+        return answer_of(json.loads(json.dumps(answer_to_json(await running.answer()))))
 
 
 @dataclass

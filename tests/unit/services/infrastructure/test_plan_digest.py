@@ -40,7 +40,7 @@ def test_what_decides_nothing_is_not_in_the_digest() -> None:
         (plan(step("a", protected=True)), "a (t): its step differs"),
         (
             plan(step("a"), problems=(Problem(code="c", message="m"),)),
-            "drift or problems are others than they were",
+            "drift or problems are others than before",
         ),
     ],
 )

@@ -5,50 +5,34 @@ import sys
 from pathlib import Path
 
 import pytest
-from reference.stacks import Project, operations
+from reference.stacks import InProcessEngine, Project, operations
 
 from quantum_suite.core.errors import CallerError, Conflict, EngineError
-from quantum_suite.services.encryption.cipher import new_data_key
-from quantum_suite.services.infrastructure.embedded.order import (
-    Answer,
-    Order,
-    answer_of,
-    answer_to_json,
-    error_of,
-    error_to_json,
-    order_of,
-)
-from quantum_suite.services.infrastructure.embedded.running import Running
-from quantum_suite.services.infrastructure.interface import RunOutcome, unheard
+from quantum_suite.services.infrastructure.embedded.order import error_of, error_to_json
+from quantum_suite.services.infrastructure.interface import RunOutcome
 from quantum_suite.services.infrastructure.plan import Plan
-from quantum_suite.services.sandbox.opening import best_sandbox
 
 pytestmark = pytest.mark.anyio
 
 PLUGIN = Path(__file__).parents[3] / "reference" / "things_plugin.py"
-KEYS = (new_data_key(),)
-
-
-async def answered(
-    project: Project, verb: str, *, kind: str = "update", digest: str = "", **options: object
-) -> Answer:
-    order = Order(verb, kind, project.request(**options), KEYS, project.engine.state_dir, digest)
-    # As it travels to the worker and back.
-    order = order_of(json.loads(json.dumps(order.as_json())))
-    running = Running(order, (await best_sandbox()).sandbox, unheard)
-    return answer_of(json.loads(json.dumps(answer_to_json(await running.answer()))))
 
 
 async def plan_of(project: Project, kind: str = "update", **options: object) -> Plan:
-    plan = (await answered(project, "preview", kind=kind, **options)).plan
-    assert plan is not None
-    return plan
+    return await inside(project).engine.preview(project.request(**options), kind=kind)  # type: ignore[arg-type]  # a kind
 
 
-async def done(project: Project, verb: str, digest: str = "", **options: object) -> RunOutcome:
-    outcome = (await answered(project, verb, digest=digest, **options)).outcome
-    assert outcome is not None
-    return outcome
+async def done(project: Project, verb: str, digest: str = "") -> RunOutcome:
+    engine = inside(project).engine
+    if verb == "refresh":
+        return await engine.refresh(project.request())
+    return await (engine.up if verb == "up" else engine.destroy)(project.request(), digest)
+
+
+def inside(project: Project) -> Project:
+    """Have the project run within this process."""
+    if not isinstance(project.engine, InProcessEngine):
+        project.engine = InProcessEngine(project.engine.keys, project.engine.state_dir)
+    return project
 
 
 PROGRAM = """
