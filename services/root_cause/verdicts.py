@@ -12,10 +12,10 @@ MOST_SUSPECTS = 10
 LIKELY = 0.5
 """From this confidence on the first suspect is called the likely cause."""
 
-_SHARPNESS = 3.0
-_STRONG = 4.0
+_SHARPNESS = 4.0
+_STRONG = 2.0
 """Scales at which what is complained of is to be seen beyond doubt."""
-_BY_CHANCE = 0.05
+_BY_CHANCE = 0.2
 """How likely by chance halves the confidence."""
 
 
