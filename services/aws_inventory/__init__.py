@@ -1,0 +1,1 @@
+"""What there is in an AWS account, whether a stack knows it or not."""

@@ -1,0 +1,1 @@
+"""Policies on infrastructure, written in Rego: packs, their evaluation in a bounded process, and exceptions."""
