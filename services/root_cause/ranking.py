@@ -74,7 +74,9 @@ def diagnose(
     board.missing(signals)
     board.changed(near)
     by_chance = surprise(target.signal, target, complaint.onset, complaint.step)
-    verdict, reason, told = verdicts.verdict(board.suspects(), complaint, target, by_chance)
+    verdict, reason, told = verdicts.verdict(
+        board.suspects(), complaint, target, by_chance, connected=bool(topology.edges)
+    )
     return Diagnosis(verdict, reason, told, tuple(near), tuple(wording.gaps(signals, shifts)))
 
 

@@ -17,6 +17,8 @@ _STRONG = 2.0
 """Scales at which what is complained of is to be seen beyond doubt."""
 _BY_CHANCE = 0.2
 """How likely by chance halves the confidence."""
+_UNCONNECTED = 0.3
+"""How often the first suspect is right where nobody knows who depends on whom, as measured."""
 
 
 def unmeasured(complaint: Complaint) -> str:
@@ -28,16 +30,19 @@ def unmeasured(complaint: Complaint) -> str:
 
 
 def verdict(
-    suspects: Sequence[Suspect], complaint: Complaint, target: Shift, by_chance: float
+    suspects: Sequence[Suspect], complaint: Complaint, target: Shift, by_chance: float, *, connected: bool
 ) -> tuple[Verdict, str, tuple[Suspect, ...]]:
     """Return the verdict, why, and the suspects with their confidence.
 
     A suspect's confidence is its share of all suspects' scores (sharpened), times its own score's worth, times how
-    plainly the complaint itself is to be seen: how strong it is, and how unlikely `by_chance`.
+    plainly the complaint itself is to be seen: how strong it is, and how unlikely `by_chance`. Where nothing is
+    `connected`, causes cannot be told from consequences, and no suspect is called likely.
     """
     total = sum(suspect.score**_SHARPNESS for suspect in suspects)
     strength = abs(target.strength) if complaint.kind == "traffic" else max(0.0, target.strength)
     seen = (1 - math.exp(-((strength / _STRONG) ** 2))) / (1 + (by_chance / _BY_CHANCE) ** 2)
+    if not connected:
+        seen *= _UNCONNECTED
     told = tuple(
         replace(
             suspect,

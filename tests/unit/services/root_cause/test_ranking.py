@@ -143,6 +143,12 @@ def test_a_circle_of_calls_comes_to_an_end() -> None:
     assert circle.path("store", "nowhere") == ()
 
 
+def test_without_a_topology_nobody_is_called_likely() -> None:
+    found = ask(latencies({"front": 0.1, "cart": 0.1}), topology=Topology(()))
+    assert found.verdict == "unclear"
+    assert found.suspects[0].confidence <= 0.3
+
+
 def test_the_order_in_which_signals_are_given_changes_nothing() -> None:
     signals = latencies({"front": 0.1, "cart": 0.1})
     assert ask(signals) == ask(signals[::-1])
