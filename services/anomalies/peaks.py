@@ -32,10 +32,10 @@ class PeakMemory:
         """Return how far `distance` is beyond past peaks, within -2 and 4, and remember it.
 
         `floor` is the least distance that means anything: what rounding alone makes. Where there is nothing to
-        compare with yet, everything is as usual.
+        compare with yet, and up to `floor`, everything is as usual.
         """
         weight = _SMALLEST
-        if len(self._peaks) == RANKS[-1]:
+        if len(self._peaks) == RANKS[-1] and distance > floor:
             if self._measure is None or self._floor != floor:
                 logarithms = [math.log(max(self._peaks[-rank], floor)) for rank in RANKS]
                 self._measure, self._floor = math.fsum(logarithms) / len(RANKS), floor

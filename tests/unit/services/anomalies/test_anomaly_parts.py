@@ -64,6 +64,12 @@ def test_a_distance_beyond_past_peaks_weighs_more_than_one_among_them() -> None:
     assert again.weigh(20.0, 1e-9) == peaks.weigh(20.0, 1e-9)
 
 
+def test_of_a_constant_nothing_is_strange() -> None:
+    peaks = PeakMemory()
+    assert {peaks.weigh(0.0, 1e-9) for _ in range(600)} == {-2.0}
+    assert peaks.weigh(1.0, 1e-9) == 4.0
+
+
 def test_peaks_fade() -> None:
     peaks = PeakMemory()
     for _ in range(40):
