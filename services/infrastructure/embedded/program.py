@@ -11,6 +11,7 @@ import grpc
 from pulumi.runtime.proto import engine_pb2_grpc, resource_pb2_grpc
 
 from quantum_suite.core.errors import CallerError, EngineError, EngineMissing
+from quantum_suite.services.held_folder import held_folder
 from quantum_suite.services.infrastructure.embedded.deploying import Deploying
 from quantum_suite.services.infrastructure.embedded.hosts import CHANNEL_OPTIONS
 from quantum_suite.services.infrastructure.embedded.monitor import EngineService, Monitor
@@ -18,6 +19,9 @@ from quantum_suite.services.infrastructure.embedded.plugins import Surroundings
 from quantum_suite.services.infrastructure.embedded.yaml_program import YamlProgram
 from quantum_suite.services.infrastructure.project import Configuration, Project
 from quantum_suite.services.sandbox.interface import SandboxCommand, SandboxRun
+
+FOLDER_PREFIX = "quantum-monitor-"
+"""How the folders are called that the sockets lie in."""
 
 RUNNER = Path(__file__).parent / "child" / "run_program.py"
 _TAIL = 4_000
@@ -45,7 +49,7 @@ class Program:
         monitor = Monitor(run, config, secret_keys, self.parallel)
         async with AsyncExitStack() as stack:
             # A socket of the file system, in a short path: the program needs no network to reach it.
-            place = stack.enter_context(tempfile.TemporaryDirectory(prefix="quantum-monitor-"))
+            place = await stack.enter_async_context(held_folder(Path(tempfile.gettempdir()), FOLDER_PREFIX))
             address = f"unix:{place}/m"
             server = grpc.aio.server(options=CHANNEL_OPTIONS)
             resource_pb2_grpc.add_ResourceMonitorServicer_to_server(monitor, server)
@@ -53,7 +57,7 @@ class Program:
             server.add_insecure_port(address)
             await server.start()
             try:
-                ended = await self._started(address, Path(place), config, secret_keys, run)
+                ended = await self._started(address, place, config, secret_keys, run)
             finally:
                 with anyio.CancelScope(shield=True):
                     await server.stop(grace=None)

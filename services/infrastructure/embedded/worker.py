@@ -6,15 +6,19 @@ Started as `python -m quantum_suite.services.infrastructure.embedded.worker`.
 import json
 import os
 import sys
+import tempfile
 import traceback
 from dataclasses import asdict
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import anyio
 
 from quantum_suite.core.errors import EngineError, SuiteError
+from quantum_suite.services.held_folder import sweep
 from quantum_suite.services.infrastructure.embedded.order import Order, answer_to_json, error_to_json, order_of
+from quantum_suite.services.infrastructure.embedded.program import FOLDER_PREFIX
 from quantum_suite.services.infrastructure.embedded.running import Running
 from quantum_suite.services.infrastructure.interface import StepReport
 from quantum_suite.services.sandbox.opening import best_sandbox
@@ -34,6 +38,7 @@ async def _report(report: StepReport) -> None:
 
 
 async def _work(order: Order) -> dict[str, Any]:
+    await anyio.to_thread.run_sync(sweep, Path(tempfile.gettempdir()), FOLDER_PREFIX)
     choice = await best_sandbox()
     running = Running(order, choice.sandbox, _report)
     result: dict[str, Any] = {}
