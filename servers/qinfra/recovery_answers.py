@@ -55,7 +55,7 @@ class DrillAnswer(BaseModel):
     verdicts: tuple[Verdict, ...] = Field(description="Each objective, judged.")
     problem: str = Field(description="Why the drill did not come to its end.")
     digest: str = Field(description="SHA-256 of the evidence.")
-    json_: str = Field(description="URI of the evidence in JSON.", serialization_alias="json")
+    evidence: str = Field(description="URI of the evidence in JSON.")
     markdown: str = Field(description="URI of the evidence for reading.")
 
 
@@ -91,7 +91,7 @@ def recovery_plan_answer(plan: RecoveryPlan) -> CallToolResult:
     )
     return CallToolResult(
         content=[TextContent(text="\n".join(lines)), link],
-        structured_content=answer.model_dump(mode="json", by_alias=True),
+        structured_content=answer.model_dump(mode="json"),
     )
 
 
@@ -107,7 +107,7 @@ def drill_answer(kept: KeptDrill) -> CallToolResult:
         verdicts=report.verdicts,
         problem=report.problem,
         digest=kept.digest,
-        json_=uri,
+        evidence=uri,
         markdown=f"{uri}/markdown",
     )
     lines = [drill_line(report)]
@@ -130,6 +130,6 @@ def drill_answer(kept: KeptDrill) -> CallToolResult:
     ]
     return CallToolResult(
         content=[TextContent(text="\n".join(lines)), *links],
-        structured_content=answer.model_dump(mode="json", by_alias=True),
+        structured_content=answer.model_dump(mode="json"),
         is_error=report.state == "failed",
     )

@@ -19,7 +19,7 @@ CREATE = (
 )
 READ = f"SELECT writer, number, content FROM {SCHEMA}.rows"  # noqa: S608 - the schema is a constant
 _INSERT = sql.SQL(f"INSERT INTO {SCHEMA}.rows (writer, number, content) VALUES (%s, %s, %s)")  # noqa: S608 - see READ
-_PAUSE_SECONDS = 0.01
+_PAUSE_SECONDS = 0.1
 
 
 def content_of(writer: int, number: int) -> str:
@@ -32,17 +32,24 @@ class Endpoint:
 
     def __init__(self, conninfo: str) -> None:
         self._now = (conninfo, 0)
-        self._lock = threading.Lock()
+        self._changed = threading.Condition()
 
     def get(self) -> tuple[str, int]:
         """Return where to connect now, and how often that has changed."""
-        with self._lock:
+        with self._changed:
             return self._now
+
+    def wait(self, server: int) -> None:
+        """Wait a moment before trying anew; no longer than until clients are sent elsewhere."""
+        with self._changed:
+            if self._now[1] == server:
+                self._changed.wait(_PAUSE_SECONDS)
 
     def switch(self, conninfo: str) -> None:
         """Send whoever connects from now on elsewhere."""
-        with self._lock:
+        with self._changed:
             self._now = (conninfo, self._now[1] + 1)
+            self._changed.notify_all()
 
 
 class Writers:
@@ -109,7 +116,7 @@ class Writers:
                         self._acknowledge(journal, number, server)
             except psycopg.Error:
                 # Whether the last row was committed is not known: it stays in doubt, and is not sent again.
-                self.stop.wait(_PAUSE_SECONDS)
+                self.endpoint.wait(server)
 
     def _acknowledge(self, journal: JournalFile, number: int, server: int) -> None:
         came, at = time.monotonic(), time.time()
