@@ -1,6 +1,7 @@
 """What a recovery drill is asked for, and what it finds."""
 
-from typing import Literal, Protocol
+from collections.abc import Awaitable, Callable
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -117,12 +118,8 @@ class DrillReport(BaseModel):
     problem: str = Field(default="", description="Why the drill did not come to its end.")
 
 
-class DrillProgress(Protocol):
-    """Told how far a drill is."""
-
-    async def __call__(self, done: float, total: float | None, words: str, /) -> None:
-        """Take steps done, steps in total, and what is going on."""
-        ...
+DrillProgress = Callable[[float, float | None, str], Awaitable[None]]
+"""Told how far a drill is: steps done, steps in total, and what is going on."""
 
 
 def judge(
