@@ -59,6 +59,7 @@ def add_slo_tools(
         "share of good events and burn rate by window, budget left, state (ok, burning, exhausted, no data), and "
         "whether traffic is so low that one failure pages. For one budget and its forecast use error_budget.",
         annotations=_READS,
+        meta={"quantum/longRunning": True},
     )
     async def slo_status(
         ctx: Context[Any, Any], source: SourceName = None, path: SloPath = None

@@ -13,7 +13,7 @@ from quantum_suite.services.slo.interface import Slo
 from quantum_suite.services.slo.rules import error_ratio_query, selector, sli_metric
 
 _MOST_SLICES = 180
-_LENGTHS = (30.0, 60.0, 300.0, 600.0, 1800.0, 3600.0, 7200.0, 21600.0, 43200.0, 86400.0)
+_LENGTHS = (300.0, 600.0, 1800.0, 3600.0, 7200.0, 21600.0, 43200.0, 86400.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,10 @@ class BurnHistory:
 
 
 def slice_seconds_of(period_seconds: float) -> float:
-    """Return the length of slices for a period: a round one that gives at most 180 of them."""
+    """Return the length of slices for a period: a round one that gives at most 180 of them.
+
+    Five minutes at least, in which targets are scraped often enough.
+    """
     return next(
         (length for length in _LENGTHS if period_seconds / length <= _MOST_SLICES),
         math.ceil(period_seconds / _MOST_SLICES / 86400) * 86400.0,

@@ -1,7 +1,9 @@
 """Turns OpenSLO's indicators and budgeting methods into PromQL."""
 
+import re
 from dataclasses import dataclass
 
+from quantum_suite.services.metrics.promql import parse_query
 from quantum_suite.services.slo.durations import prometheus_duration
 from quantum_suite.services.slo.fields import WINDOW, Fields, Problems, check_query_text, put_window
 from quantum_suite.services.slo.interface import Budgeting, Indicator
@@ -9,6 +11,7 @@ from quantum_suite.services.slo.openslo_objects import ROOT, OpenSloObjects, spe
 from quantum_suite.services.slo.yaml_nodes import Node
 
 _SOURCES = ("prometheus", "thanos", "mimir", "cortex", "victoriametrics", "amazonprometheus")
+_SELECTOR = re.compile(r"[A-Za-z_:][\w:]*\s*(?:\{[^{}]*\})?")
 _OPERATORS = {"gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
 
 
@@ -116,9 +119,10 @@ def _events(node: Node, problems: Problems, objects: OpenSloObjects, *, counter:
 
 
 def _is_selector(text: str) -> bool:
-    import promql_parser
-
-    return isinstance(promql_parser.parse(text), promql_parser.VectorSelector)
+    parsed = parse_query(text)
+    if parsed is None:  # the parser is not installed
+        return _SELECTOR.fullmatch(text.strip()) is not None
+    return type(parsed.tree).__name__ == "VectorSelector"
 
 
 def _read_source(node: Node, problems: Problems, objects: OpenSloObjects) -> Node | None:

@@ -18,6 +18,7 @@ from quantum_suite.services.slo.rules import MadeGroup, RuleOptions, make_groups
 PROMTOOL_INSTALL = "apt-get install prometheus"
 _SECONDS = 30.0
 _MOST_BYTES = 1024 * 1024
+_BREAKS = {0x85: "\\u0085", 0x2028: "\\u2028", 0x2029: "\\u2029"}
 
 
 def write_rules(slos: Sequence[Slo], options: RuleOptions | None = None) -> str:
@@ -30,27 +31,27 @@ def write_rules(slos: Sequence[Slo], options: RuleOptions | None = None) -> str:
 
 
 def _group_lines(group: MadeGroup) -> list[str]:
-    lines = [f"  - name: {_quoted(group.name)}", "    rules:"]
+    lines = [f"  - name: {quoted(group.name)}", "    rules:"]
     for rule in group.rules:
-        lines.append(f"      - {rule.kind}: {_quoted(rule.name)}")
+        lines.append(f"      - {rule.kind}: {quoted(rule.name)}")
         expr = rule.expr.strip()
-        # Text whose first line is indented would need an indentation indicator: quotes are plainer.
-        if "\n" in expr and not expr.startswith(" ") and "\r" not in expr:
+        # What does not show, and a first line that is indented, is plainer in quotes.
+        if "\n" in expr and expr.replace("\n", "").isprintable():
             lines += ["        expr: |", *(f"          {line}".rstrip() for line in expr.split("\n"))]
         else:
-            lines.append(f"        expr: {_quoted(expr)}")
+            lines.append(f"        expr: {quoted(expr)}")
         if rule.for_seconds:
             lines.append(f"        for: {prometheus_duration(rule.for_seconds)}")
         for key, values in (("labels", rule.labels), ("annotations", rule.annotations)):
             if values:
                 lines.append(f"        {key}:")
-                lines += [f"          {name}: {_quoted(value)}" for name, value in sorted(values.items())]
+                lines += [f"          {name}: {quoted(value)}" for name, value in sorted(values.items())]
     return lines
 
 
-def _quoted(text: str) -> str:
-    """Return text in double quotes: JSON's strings are YAML's."""
-    return orjson.dumps(text).decode()
+def quoted(text: str) -> str:
+    """Return text in double quotes: JSON's strings are YAML's, but for breaks of lines that JSON does not know."""
+    return orjson.dumps(text).decode().translate(_BREAKS)
 
 
 async def check_rules(content: str) -> None:

@@ -4,10 +4,11 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-import orjson
-
 from quantum_suite.core.errors import CallerError
 from quantum_suite.services.slo.openslo_form import ALERT_NAME, MINIMUM_EVENTS
+from quantum_suite.services.slo.rule_file import quoted
+
+_QUERIES = ("bad_query", "good_query", "total_query", "error_ratio_query")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,7 @@ class SloDraft:
 
 def write_openslo(draft: SloDraft) -> str:
     """Return the file. Raises CallerError where the queries are not two, or one; reading it checks the rest."""
+    _check_text(draft)
     name = re.sub(r"[^A-Za-z0-9.-]+", "-", draft.name).strip("-.")
     annotations = {
         key: value
@@ -63,6 +65,13 @@ def write_openslo(draft: SloDraft) -> str:
         f"    - targetPercent: {draft.objective_percent:.12g}",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _check_text(draft: SloDraft) -> None:
+    for name in ("service", "name", "description", "alert_name", *_QUERIES):
+        given = getattr(draft, name)
+        if given is not None and any(0xD800 <= ord(character) <= 0xDFFF for character in given):
+            raise CallerError("Half a character is in the text.", "Write whole Unicode.", argument=name)
 
 
 def _indicator(draft: SloDraft) -> list[str]:
@@ -104,14 +113,8 @@ def _mapping(key: str, values: Mapping[str, str]) -> list[str]:
 def _text(text: str) -> str:
     """Return text as YAML: plain where that is safe to read, else in JSON's quotes."""
     return (
-        text
-        if re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]{0,60}", text) and text.lower() not in _WORDS
-        else _quoted(text)
+        text if re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]{0,60}", text) and text.lower() not in _WORDS else quoted(text)
     )
 
 
 _WORDS = frozenset({"true", "false", "null", "yes", "no", "on", "off", "y", "n"})
-
-
-def _quoted(text: str) -> str:
-    return orjson.dumps(text).decode()

@@ -4,8 +4,10 @@ import base64
 import http.server
 import json
 import threading
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -145,10 +147,13 @@ async def test_a_real_burn_pages_and_the_page_is_explained(tmp_path: Path) -> No
             assert (quiet["state"], quiet["since"]) == ("inactive", None)
             assert "No pair of its windows holds now." in quiet["explanation"]
 
+            onset = time.time()
             watched.shop.behave(error_ratio=0.5)
             page = await anyio.to_thread.run_sync(lambda: until(lambda: paged(received), "a page at the webhook"))
             assert page["labels"]["alertname"] == "ShopAvailabilityBudgetBurn"
             assert page["labels"]["sloth_id"] == "shop-availability"
+            # Within the long window of the slower pair; the faster needs a few seconds.
+            assert datetime.fromisoformat(page["startsAt"]).timestamp() - onset < 30
 
             labels = {"sloth_id": page["labels"]["sloth_id"], "sloth_severity": "page"}
             result = await call(client, "explain_alert", alert=page["labels"]["alertname"], labels=labels)

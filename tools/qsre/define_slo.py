@@ -12,6 +12,7 @@ from quantum_suite.core.principals import Principal
 from quantum_suite.services.metrics.interface import MetricSource
 from quantum_suite.services.metrics.sources import MetricSources
 from quantum_suite.services.slo.durations import prometheus_duration
+from quantum_suite.services.slo.event_counts import count_query
 from quantum_suite.services.slo.files import DIRECTORY, SloFiles, SloPaths, difference, read_text
 from quantum_suite.services.slo.interface import Slo
 from quantum_suite.services.slo.loading import load_slos
@@ -216,6 +217,6 @@ def _mind(slo: Slo) -> list[str]:
             f"{slo.id}: rules see a rolling {prometheus_duration(slo.period_seconds)}; slo_status and "
             "error_budget count from the begin of the calendar's period."
         )
-    if slo.minimum_events is not None and slo.indicator.total is None:
+    if slo.minimum_events is not None and count_query(slo, slo.windows.page_quick.long_seconds) is None:
         notes.append(f"{slo.id}: its indicator counts no events, so a minimum of events has no effect.")
     return notes

@@ -51,7 +51,9 @@ class SloRow(BaseModel):
     )
     good_percent: float | None = Field(description="Share of good events in the period.")
     budget_left_percent: float | None = Field(description="Share of the budget left; negative: overspent.")
-    alerts: tuple[str, ...] = Field(description="Alerts whose windows hold now.")
+    alerts: tuple[str, ...] = Field(
+        description="Pairs of windows that burn too fast now: severity, burn rate, windows. The most urgent first."
+    )
     low_traffic: bool = Field(description="Whether one failure alone is enough for the fastest alert.")
     windows: tuple[WindowRow, ...] = Field(description="Window by window, shortest first.")
     file: str = Field(description="Where it is defined.")

@@ -151,6 +151,12 @@ def test_a_draft_is_written_as_a_file_that_reads_the_same() -> None:
     assert slo.page.name == "Slow"
     ratio = SloDraft("shop", "a", 99, error_ratio_query="a{w='{{.window}}'}")
     assert load_slos(write_openslo(ratio), "slo.yaml")[0].indicator.error_ratio == "a{w='{{.window}}'}"
+    odd = SloDraft(
+        "shop", "a", 99, error_ratio_query=ratio.error_ratio_query, description="a\u2028b\u0085c\t\U0001f600"
+    )
+    assert load_slos(write_openslo(odd), "slo.yaml")[0].description == odd.description
+    with pytest.raises(CallerError, match="Half a character"):
+        write_openslo(SloDraft("shop", "a", 99, error_ratio_query="\ud800"))
 
 
 @pytest.mark.parametrize(
