@@ -61,6 +61,9 @@ async def kill_over_and_over(stack: Any, kills: int, schema: StateSchema, chance
         problems = schema.problems(stack.state_file()) + await _not_as_said(stack)
         counted.invalid += bool(problems)
         counted.faults += [f"kill {counted.kills}: {problem}" for problem in problems]
+        if counted.kills % 10 == 0:
+            told = f"lost {counted.lost}, doubled {counted.doubled}, different {counted.different}"
+            print(f"  {counted.kills} kills so far: {told}, not resumed {counted.stuck}", flush=True)
     return counted
 
 
