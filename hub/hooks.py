@@ -66,8 +66,7 @@ class Hooks:
                 return _failure(404, "not_found", f"There is no hook {path[:200]}.")
             await self._admit(principal, hook, path)
             with anyio.fail_after(self._deadline_seconds):
-                found = await hook.take(await read(), principal, call_id)
-            return 200, orjson.dumps(found), None
+                return await _taken(hook, await read(), principal, call_id)
         except SuiteError as error:
             logger.warning("A post to %s was not taken: %s", path[:200], error)
             after = error.retry_after_seconds if isinstance(error, RateLimited) else None
@@ -84,6 +83,17 @@ class Hooks:
                 f"Try again in {wait:.1f} seconds.",
                 retry_after_seconds=round(wait, 3),
             )
+
+
+async def _taken(hook: Hook, body: Any, principal: Principal, call_id: str) -> Answer:
+    try:
+        return 200, orjson.dumps(await hook.take(body, principal, call_id)), None
+    except SuiteError:
+        raise
+    except Exception:
+        # Outside the tree of errors: a bug, whose traceback is for the log alone.
+        logger.exception("the hook %s failed", hook.name, extra={"call_id": call_id})
+        return _failure(500, "internal_error", f"Something went wrong here; the log has it under {call_id}.")
 
 
 def _names(path: str) -> tuple[str, str]:
