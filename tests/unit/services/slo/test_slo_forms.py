@@ -1,5 +1,6 @@
 """SLO files in every form: what is read, and what is wrong with its place and what would be right."""
 
+import random
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
@@ -7,6 +8,7 @@ import pytest
 
 from quantum_suite.services.slo.interface import AlertText, ConditionAlert, InvalidSlo
 from quantum_suite.services.slo.loading import load_slos
+from quantum_suite.services.slo.rule_file import write_rules
 
 SLOTH = """\
 version: prometheus/v1
@@ -501,3 +503,39 @@ def test_what_is_wrong_with_slices_is_told(old: str, new: str, said: str) -> Non
 def test_what_is_wrong_with_a_ratio_is_told(ratio: str, said: str) -> None:
     found = problems_of(openslo(f"  indicator: {{spec: {{ratioMetric: {ratio}}}}}\n{ONE_OBJECTIVE}"))
     assert any(said in problem for problem in found), found
+
+
+ODD_PIECES = (
+    "3",
+    "[]",
+    "{}",
+    "null",
+    "-",
+    '"',
+    "*a",
+    "&a ",
+    "1e400",
+    "\0",
+    "\u2028",
+    "{{.window}}",
+    "\n",
+    "!x ",
+    ": ",
+)
+
+
+def test_files_damaged_at_random_are_read_or_refused_and_nothing_else() -> None:
+    chance = random.Random(5)
+    refused: list[InvalidSlo] = []
+    for _ in range(250):
+        text = chance.choice((SLOTH, SERVICE_LEVEL, openslo(RATIO + ONE_OBJECTIVE)))
+        for _ in range(chance.randint(1, 4)):
+            place = chance.randrange(len(text))
+            kept = place + chance.choice((0, 0, 1, 4, 12))
+            text = text[:place] + chance.choice(("", *ODD_PIECES)) + text[kept:]
+        try:
+            write_rules(load_slos(text, "slo.yaml"))
+        except InvalidSlo as error:
+            refused.append(error)
+    assert len(refused) > 150
+    assert all(problem.line >= 1 and problem.message for error in refused for problem in error.problems)
