@@ -82,13 +82,14 @@ def open_backup(folder: Path, key: DataKey, backup: str) -> SealedBackup:
 
 def unpack(backup: SealedBackup, target: Path) -> None:
     """Decrypt and unpack a base backup into an empty folder; raises Damaged for anything but what was sealed."""
+    made: set[PurePosixPath] = set()
     try:
         with (
             SealedReader(backup.folder / BASE, backup.key, backup.id) as reader,
             tarfile.open(fileobj=reader, mode="r|", bufsize=1024 * 1024) as tar,
         ):
             for member in tar:
-                _unpack_one(tar, member, target)
+                _unpack_one(tar, member, target, made)
             while reader.read(1024 * 1024):
                 pass  # What follows the tar's end has to open too.
     except FileNotFoundError as error:
@@ -97,7 +98,7 @@ def unpack(backup: SealedBackup, target: Path) -> None:
         raise Damaged(f"{BASE} is no whole archive: {error}.", "Restore from another backup.") from error
 
 
-def _unpack_one(tar: tarfile.TarFile, member: tarfile.TarInfo, target: Path) -> None:
+def _unpack_one(tar: tarfile.TarFile, member: tarfile.TarInfo, target: Path, made: set[PurePosixPath]) -> None:
     """Write one file or folder. The server that sent the tar is not trusted with where that is."""
     name = PurePosixPath(member.name)
     if name.is_absolute() or ".." in name.parts or not (member.isreg() or member.isdir()):
@@ -106,8 +107,11 @@ def _unpack_one(tar: tarfile.TarFile, member: tarfile.TarInfo, target: Path) -> 
             "Servers whose WAL or tablespaces lie elsewhere cannot be drilled with.",
         )
     place = target / name
-    folder = place if member.isdir() else place.parent
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if member.isdir():
+        place.mkdir(mode=0o700, parents=True, exist_ok=True)
+    elif name.parent not in made:
+        place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        made.add(name.parent)
     plain = tar.extractfile(member)
     if plain is not None:
         with plain, os.fdopen(os.open(place, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
