@@ -5,11 +5,15 @@ from quantum_suite.servers.module import Module, Services
 from quantum_suite.servers.module_server import ModuleServer
 from quantum_suite.servers.qinfra.plan_resources import add_plan_resources
 from quantum_suite.servers.qinfra.prompts import add_prompts
+from quantum_suite.servers.qinfra.recovery_tools import add_recovery_tools
 from quantum_suite.servers.qinfra.stack_tools import add_stack_tools
 from quantum_suite.services.encryption.file import FileKeyProvider
 from quantum_suite.services.infrastructure.opening import Infrastructure, open_infrastructure
+from quantum_suite.services.recovery.opening import Recovery, open_recovery
+from quantum_suite.services.recovery.programs import engine_status
 from quantum_suite.tools.qinfra.apply_stack import StackRunner
 from quantum_suite.tools.qinfra.preview_stack import StackPlanner
+from quantum_suite.tools.qinfra.run_drill import Driller
 
 _INSTRUCTIONS = (
     "Plan with preview_stack, read the plan, have a person agree to it, then apply_stack with its digest. Names, "
@@ -28,11 +32,21 @@ def build(services: Services) -> Module:
     )
     add_stack_tools(server, StackRunner(planner, services.events), services.workspaces)
     add_plan_resources(server, infrastructure.plans, services.workspaces)
+    recovery = services.recovery or _recovery_alone(services)
+    add_recovery_tools(
+        server, recovery, Driller(recovery, services.events, services.capacity), services.workspaces
+    )
     add_prompts(server)
-    return Module(server)
+    return Module(server, lambda: (engine_status(),))
 
 
 def _alone(services: Services) -> Infrastructure:
     """Return what the module works with where nobody opened it: keys in a file of its own, no environment."""
     directory = services.data_dir / "qinfra"
     return open_infrastructure(directory, FileKeyProvider(directory / "keys.json"), environ={})
+
+
+def _recovery_alone(services: Services) -> Recovery:
+    """Return recovery where nobody opened it: keys in a file of its own, no credentials."""
+    directory = services.data_dir / "qinfra"
+    return open_recovery(directory, FileKeyProvider(directory / "keys.json"), environ={})
