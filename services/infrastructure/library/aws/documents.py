@@ -7,10 +7,6 @@ from urllib.parse import unquote
 
 from quantum_suite.services.infrastructure.library.properties import text
 
-_LISTS = frozenset(
-    {"Action", "NotAction", "Resource", "NotResource", "AWS", "Service", "Federated", "CanonicalUser"}
-)
-
 
 def document(value: Any) -> str:
     """Return a policy document, given as JSON or as an object, in its one JSON text; empty for none.
@@ -41,19 +37,16 @@ def documents(value: Any) -> dict[str, str]:
 
 def _normal(value: Any, key: str = "") -> Any:
     if isinstance(value, Mapping):
-        return {name: _normal(item, name) for name, item in value.items()}
+        inside = {name: _normal(item, name) for name, item in value.items()}
+        return [inside] if key == "Statement" else inside
     if isinstance(value, list):
         items = [_normal(item) for item in value]
         if key == "Statement":
             return sorted(items, key=lambda item: json.dumps(item, sort_keys=True))
         scalars = all(isinstance(item, str | int | float | bool) for item in items)
         if scalars:
-            items = (
-                sorted(dict.fromkeys(map(_scalar, items))) if key not in _LISTS else sorted(set(map(str, items)))
-            )
+            items = sorted(set(map(_scalar, items)))
         return items[0] if scalars and len(items) == 1 else items
-    if key == "Statement":
-        return [value]
     return _scalar(value) if key not in ("Version", "Sid", "Id", "Effect") else value
 
 
