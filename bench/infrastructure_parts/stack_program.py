@@ -141,6 +141,8 @@ class TableProvider(NamedProvider):
     def mark(self, name, mark):
         """Tag it."""
         client, arn = self._arn(name)
+        # moto keeps both values of a tag that is set twice.
+        client.untag_resource(ResourceArn=arn, TagKeys=["mark"])
         client.tag_resource(ResourceArn=arn, Tags=[{"Key": "mark", "Value": mark}])
 
     def marked(self, name):

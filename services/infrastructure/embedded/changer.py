@@ -50,6 +50,8 @@ class Changer:
             earlier = self.live.pending.get(new.urn)
             interrupted = earlier is not None and earlier.type == "creating"
             identity = _identity(new)
+            if interrupted and earlier is not None and _identity(earlier.resource) not in ("", identity):
+                await self._set_aside(host, earlier.resource)
             if identity and (beside is None or beside.id != identity):
                 there = await self._look(host, new, identity)
                 if there is not None and not interrupted:
@@ -61,7 +63,8 @@ class Changer:
                     # What was asked for then may differ from what is asked for now.
                     asked = there.inputs if there.inputs is not None else earlier.resource.inputs
                     adopted = replace(self._found(new, there), inputs=asked)
-                    await self.live.change(put=[adopted], settled=[new.urn])
+                    put, drop = _beside(adopted, beside)
+                    await self.live.change(put=put, drop=drop, settled=[new.urn])
                     return await self._brought_up(host, adopted, new)
             return await self._create(host, new, beside, identity)
 
@@ -98,6 +101,12 @@ class Changer:
             raise
         await self.live.end(number, new.urn, *_beside(made, beside))
         return made
+
+    async def _set_aside(self, host: ProviderHost, asked: ResourceState) -> None:
+        """Have what an interrupted creation made under an identity that is not wanted any more deleted later."""
+        there = await self._look(host, asked, _identity(asked))
+        aside = [replace(self._found(asked, there), delete=True)] if there is not None else []
+        await self.live.change(put=aside, settled=[asked.urn])
 
     async def _put_beside(self, made: ResourceState, beside: ResourceState | None) -> None:
         put, drop = _beside(made, beside)

@@ -335,3 +335,39 @@ async def test_another_provider_means_another_thing() -> None:
     run, _ = await deploy(program({"name": "a", "provider": other}), state, host)
     assert run.done() == {"a": "replace"}
     assert run.recorder.steps[f"{PREFIX}a"].replacement_reasons[0].why == "it moves to another provider (east)"
+
+
+async def test_a_replacement_killed_halfway_leaves_neither_of_the_two_behind() -> None:
+    class Named(MemoryHost):
+        """Its things are found under their key, and another key is another thing."""
+
+        async def check(self, urn: str, olds: Any, news: Any) -> dict[str, Any]:
+            return {**news, "__identity": news["key"]}
+
+        async def create(self, urn: str, inputs: Any, **more: Any) -> Any:
+            made, outputs = await super().create(urn, inputs, **more)
+            self.world[inputs["key"]] = self.world.pop(made)
+            if self.lose:
+                raise ProviderFailed("UNAVAILABLE", lost=True)
+            return inputs["key"], outputs
+
+    host = Named()
+    _, first = await deploy(program({"name": "a", "key": "one"}), None, host)
+    for after in ("two", "three"):
+        host.world = {"one": {"key": "one"}}
+        host.lose = {"create"}
+        runs: list[Run] = []
+
+        async def losing(it: Run, runs: list[Run] = runs) -> None:
+            runs.append(it)
+            await it.thing("a", key="two")
+
+        with pytest.raises(ProviderFailed, match="lost while it was created"):
+            await deploy(losing, first, host)
+        host.lose = set()
+        assert sorted(host.world) == ["one", "two"]
+        _, state = await deploy(
+            program({"name": "a", "key": after}), runs[0].live.deployment("shop", "dev", 1), host
+        )
+        assert list(host.world) == [after]
+        assert (things(state)["a"].id, state.pending) == (after, ())
