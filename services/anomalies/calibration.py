@@ -13,18 +13,22 @@ THRESHOLDS: Mapping[Sensitivity, float] = {"low": 0.405, "normal": 0.351, "high"
 standard and of its profile of few missed anomalies, which is the same, so that `high` lies a little lower."""
 
 RARITY: tuple[tuple[float, float], ...] = (
-    (0.135, 0.25),
-    (0.137, 0.5),
-    (0.148, 0.75),
-    (0.170, 1.0),
-    (0.195, 1.25),
-    (0.253, 1.5),
-    (0.339, 1.75),
-    (0.538, 2.0),
-    (0.644, 2.25),
+    (0.135, 0.5),
+    (0.144, 0.75),
+    (0.161, 1.0),
+    (0.181, 1.25),
+    (0.199, 1.5),
+    (0.224, 1.75),
+    (0.257, 2.0),
+    (0.311, 2.25),
+    (0.394, 2.5),
+    (0.533, 2.75),
     (0.834, 3.0),
     (2.261, 3.25),
     (10.784, 3.5),
+    (13.472, 3.75),
+    (13.700, 4.0),
+    (14.212, 4.25),
 )
 """Strengths, and the decimal logarithm of how many ordinary points there are to one as strong."""
 
