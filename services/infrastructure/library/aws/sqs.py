@@ -95,6 +95,9 @@ class QueueProvider(AwsProvider):
             }
             asked["RedrivePolicy"] = json.dumps(redrive) if news["dead_letter_arn"] else ""
         if asked:
+            if news["policy"]:
+                # Not all that speaks this API keeps a policy that a change does not name.
+                asked.setdefault("Policy", news["policy"])
             sqs.set_queue_attributes(QueueUrl=url, Attributes=asked)
         if "tags" in names:
             tags, gone = tag_changes(olds, news)

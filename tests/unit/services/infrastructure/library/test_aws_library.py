@@ -137,6 +137,7 @@ LIVES: list[tuple[type[AwsProvider], dict[str, Any], list[dict[str, Any]], dict[
             {"dead_letter_arn": "arn:aws:sqs:us-east-1:123456789012:dead", "max_receive_count": 4},
             {"dead_letter_arn": "", "max_receive_count": 0},
             {"policy": {**SEND, "Id": "queue"}},
+            {"visibility_timeout": 50},
             {"policy": ""},
             {"tags": {"b": "2"}},
         ],

@@ -1,0 +1,1 @@
+"""Parts of bench/drift.py."""
