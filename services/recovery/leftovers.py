@@ -8,6 +8,7 @@ import contextlib
 import fcntl
 import os
 import signal
+import stat
 import time
 from pathlib import Path
 
@@ -21,6 +22,8 @@ _GONE_SECONDS = 10.0
 def sweep_drills(scratch: Path) -> int:
     """End what is left of drills whose holders are dead, and remove their folders; returns how many there were."""
     removed = 0
+    if not is_private(scratch):
+        return 0
     for folder in scratch.glob(f"{PREFIX}*"):
         with contextlib.suppress(OSError):
             descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -33,6 +36,15 @@ def sweep_drills(scratch: Path) -> int:
             finally:
                 os.close(descriptor)
     return removed
+
+
+def is_private(scratch: Path) -> bool:
+    """Whether a folder is this user's own: no link, and nobody else may put something into it."""
+    try:
+        found = scratch.lstat()
+    except OSError:
+        return False
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and not found.st_mode & 0o022
 
 
 def end_processes(folder: Path) -> int:

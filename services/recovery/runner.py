@@ -1,7 +1,6 @@
 """Runs drills: each in a child process and a scratch folder of its own, both gone with it however it ends."""
 
 import json
-import os
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
@@ -18,7 +17,7 @@ from quantum_suite.services.encryption.cipher import Sealer, new_data_key
 from quantum_suite.services.encryption.interface import KeyProvider
 from quantum_suite.services.held_folder import held_folder
 from quantum_suite.services.recovery.interface import DrillProgress, DrillReport, DrillRequest
-from quantum_suite.services.recovery.leftovers import PREFIX, end_processes, sweep_drills
+from quantum_suite.services.recovery.leftovers import PREFIX, end_processes, is_private, sweep_drills
 from quantum_suite.services.recovery.live_source import credentials_for, parse_source
 from quantum_suite.services.recovery.programs import find_programs, server_user
 
@@ -142,10 +141,9 @@ class DrillRunner:
 
     def _require_private(self) -> None:
         """Refuse a folder that others could put something into, or that the servers' user cannot pass."""
-        found = self.scratch.stat()
-        if found.st_uid != os.geteuid() or found.st_mode & 0o022:
+        if not is_private(self.scratch):
             raise ConfigurationError(
-                f"The scratch folder {self.scratch} belongs to somebody else, or others may write to it.",
+                f"The scratch folder {self.scratch} is a link or somebody else's, or others may write to it.",
                 "Name a folder of the hub's user in QUANTUM_DRILLS, mode 0711.",
             )
         if server_user() is not None:
