@@ -121,10 +121,8 @@ class Diagnoser:
         async with self.capacity.place("a diagnosis"):
             signals = await gather(self.sources.get(question.source), system.signals, window, notes)
             changes = [*system.changes, *await self._told_changes(onset)]
-            kind = question.kind
-            if kind is None:
-                kind = await anyio.to_thread.run_sync(_worst, service, signals, onset, window.step)
-            complaint = Complaint(service, kind, onset, window.step)
+            worst = await anyio.to_thread.run_sync(_worst, service, signals, onset, window.step)
+            complaint = Complaint(service, question.kind or worst, onset, window.step)
             found = await anyio.to_thread.run_sync(diagnose, complaint, signals, system.topology, changes)
         if service not in {signal.node for signal in signals}:
             named = sorted({signal.node for signal in signals})[:10]
