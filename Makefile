@@ -9,7 +9,7 @@ BIN := .venv/bin
 CODE := hub servers tools resources services core src tests bench deploy docs
 UV_VERSION := 0.13.9
 # Much of the tests is waiting for processes they started.
-TEST_PROCESSES ?= 4
+TEST_PROCESSES ?= 3
 PORT ?=
 WORKSPACE ?=
 
@@ -46,8 +46,9 @@ types: setup-test ## mypy, strict
 	$(BIN)/mypy -p quantum_suite
 	MYPYPATH=tests $(BIN)/mypy $(wildcard bench deploy docs)
 
-smoke: setup-test ## each benchmark in a few seconds, to see that it runs
-	@for bench in $$(grep -l -- --smoke bench/*.py); do echo "$$bench --smoke"; $(BIN)/python "$$bench" --smoke; done
+smoke: setup-test ## each benchmark in a few seconds, three at a time, to see that it runs
+	@grep -l -- --smoke bench/*.py | xargs -P 3 -I BENCH $(SHELL) -c \
+	    'printed=$$($(BIN)/python BENCH --smoke 2>&1) && echo "BENCH --smoke: ran" || { echo "BENCH --smoke:"; echo "$$printed"; exit 255; }'
 
 bench: setup-test ## measure
 	@for bench in $$(grep -l -- --smoke bench/*.py); do echo "$$bench"; $(BIN)/python "$$bench"; done

@@ -9,9 +9,11 @@ import resource
 import sys
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 MEMORY_BYTES = 512 * 1024 * 1024
+_MAXRSS_UNIT = 1 if sys.platform == "darwin" else 1024
 NO_ENGINE_STATUS = 33
 TOO_MUCH_MEMORY_STATUS = 34
 _LOOK_SECONDS = 0.02
@@ -51,9 +53,22 @@ def _watch_memory() -> None:
     The engine's allocator reserves far more addresses than it uses, so that no limit of the system's would do. It
     runs outside the interpreter's lock, so that this thread goes on.
     """
-    while resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 < MEMORY_BYTES:
+    while _most_memory() < MEMORY_BYTES:
         time.sleep(_LOOK_SECONDS)
     os._exit(TOO_MUCH_MEMORY_STATUS)
+
+
+def _most_memory() -> int:
+    """Return the most bytes that this program has held.
+
+    What `getrusage` says counts the process this one was forked from, however large that is.
+    """
+    try:
+        status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+        told = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
+    except (OSError, StopIteration):
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _MAXRSS_UNIT
+    return int(told.split()[1]) * 1024
 
 
 def _found(told: Any) -> list[Any]:

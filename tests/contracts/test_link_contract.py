@@ -109,7 +109,7 @@ def text(result: Json) -> str:
 
 
 async def eventually(condition: Callable[[], bool]) -> None:
-    with anyio.fail_after(25):
+    with anyio.fail_after(90):
         while not condition():
             await anyio.sleep(0.01)
 

@@ -24,7 +24,7 @@ REFERENCE = Path(__file__).parent
 
 QUICK = HealthPolicy(
     check_interval_seconds=0.3,
-    connect_deadline_seconds=2,
+    connect_deadline_seconds=6,
     check_deadline_seconds=3,
     first_delay_seconds=0.05,
     longest_delay_seconds=0.3,
@@ -32,7 +32,7 @@ QUICK = HealthPolicy(
 )
 """Checks often, so that a test sees soon what would take half a minute otherwise."""
 
-PROMPT_SECONDS = 5
+PROMPT_SECONDS = 15
 """A server that is well answers within this, whatever its neighbours do."""
 
 
