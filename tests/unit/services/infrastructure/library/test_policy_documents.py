@@ -7,7 +7,7 @@ from urllib.parse import quote
 import pytest
 
 from quantum_suite.services.infrastructure.library.aws.documents import document
-from quantum_suite.services.infrastructure.library.aws.rules import read_rules, rules, their_rule
+from quantum_suite.services.infrastructure.library.aws.ec2.rules import read_rules, rules, their_rule
 
 
 def policy(**statement: Any) -> dict[str, Any]:
