@@ -2,7 +2,7 @@
 
 import base64
 
-import dill  # type: ignore[import-untyped] - it ships no types
+import dill  # type: ignore[import-untyped]  # the package has no types
 import pytest
 from pulumi.dynamic.dynamic import serialize_provider
 
