@@ -9,7 +9,7 @@ from quantum_suite.services.infrastructure.library.aws.ec2.tagged import TaggedP
 from quantum_suite.services.infrastructure.library.aws.provider import (
     WAIT,
     AwsResource,
-    error_code,
+    absent_is_fine,
     or_absent,
     tag_map,
 )
@@ -184,16 +184,10 @@ class InstanceProvider(TaggedProvider):
 
     def remove(self, made: str, known: Mapping[str, Any]) -> None:
         """Terminate the instance, and wait until it is at its end."""
-        from botocore.exceptions import ClientError
-
         ec2 = self.service("ec2")
-        try:
+        with absent_is_fine("InvalidInstanceID.NotFound"):
             ec2.terminate_instances(InstanceIds=[made])
-        except ClientError as error:
-            if error_code(error) == "InvalidInstanceID.NotFound":
-                return
-            raise
-        ec2.get_waiter("instance_terminated").wait(InstanceIds=[made], WaiterConfig=WAIT)
+            ec2.get_waiter("instance_terminated").wait(InstanceIds=[made], WaiterConfig=WAIT)
 
     def problems(self, inputs: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         """Yield an empty list of groups, which AWS would fill with its default group."""
