@@ -19,8 +19,7 @@ from quantum_suite.services.infrastructure.plan import EnforcementLevel, PolicyV
 from quantum_suite.services.infrastructure.values import plain
 
 if TYPE_CHECKING:
-    # Over an asyncio channel a stub's class is what the types alone call by this name.
-    AsyncStub: TypeAlias = analyzer_pb2_grpc.AnalyzerAsyncStub
+    AnalyzerClient: TypeAlias = analyzer_pb2_grpc.AnalyzerAsyncStub
 
 _LEVELS: Final[Mapping[int, EnforcementLevel]] = {
     wire.ADVISORY: "advisory",
@@ -43,11 +42,11 @@ class Analysis:
     """The packs of a run; without packs it says nothing. It looks, in a preview: a run is held to its plan."""
 
     recorder: Recorder
-    packs: "Sequence[tuple[str, AsyncStub]]" = ()
+    packs: "Sequence[tuple[str, AnalyzerClient]]" = ()
 
     async def resource(self, resource: ResourceState, registration: Registration) -> None:
         """Have a resource judged as it is about to be. Raises EngineError when a pack fails."""
-        for name, stub in self.packs:
+        for name, analyzer in self.packs:
             request = wire.AnalyzeRequest(
                 type=resource.type,
                 properties=to_struct(_visible(resource.inputs)),
@@ -55,7 +54,7 @@ class Analysis:
                 name=resource.name,
                 options=_options(resource, registration),
             )
-            await self._asked(name, stub.Analyze, request)
+            await self._asked(name, analyzer.Analyze, request)
 
     async def stack(self, resources: Sequence[ResourceState]) -> None:
         """Have the whole stack judged, as it will be."""
@@ -78,8 +77,8 @@ class Analysis:
                 if one.type != STACK_TYPE
             ]
         )
-        for name, stub in self.packs:
-            await self._asked(name, stub.AnalyzeStack, request)
+        for name, analyzer in self.packs:
+            await self._asked(name, analyzer.AnalyzeStack, request)
 
     async def _asked(self, name: str, call: Any, request: Any) -> None:
         try:
@@ -106,9 +105,9 @@ class Analysis:
 
 async def open_packs(
     plugins: Plugins, python: Path, folders: Sequence[Path], env: Mapping[str, str]
-) -> "list[tuple[str, AsyncStub]]":
+) -> "list[tuple[str, AnalyzerClient]]":
     """Start policy packs written in Python; raises CallerError for a folder that holds none, and EngineError."""
-    packs: list[tuple[str, AsyncStub]] = []
+    packs: list[tuple[str, AnalyzerClient]] = []
     for folder in folders:
         if not (folder / "PulumiPolicy.yaml").is_file() or not (folder / "__main__.py").is_file():
             raise CallerError(
@@ -119,7 +118,7 @@ async def open_packs(
         command = [str(python), "-m", "pulumi.policy", plugins.engine_address or "127.0.0.1:0", str(folder)]
         address = await plugins.serve(command, [folder], f"the policy pack {folder.name}", env)
         channel = plugins.channel(address)
-        packs.append((folder.name, cast("AsyncStub", analyzer_pb2_grpc.AnalyzerStub(channel))))
+        packs.append((folder.name, cast("AnalyzerClient", analyzer_pb2_grpc.AnalyzerStub(channel))))
     return packs
 
 
