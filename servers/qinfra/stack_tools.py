@@ -84,9 +84,8 @@ def add_stack_tools(server: MCPServer[Any], runner: StackRunner, workspaces: Wor
                     workspaces.resolve(pack, principal, argument="policy_packs") for pack in policy_packs or ()
                 ),
             )
-            kind = "destroy" if destroy else "update"
             plan = await runner.planner.plan(
-                request, "destroy" if kind == "destroy" else "update", principal, ctx.report_progress
+                request, "destroy" if destroy else "update", principal, ctx.report_progress
             )
         return plan_answer(plan)
 
