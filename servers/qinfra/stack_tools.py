@@ -1,6 +1,6 @@
 """The tools that plan and change stacks."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from mcp.server.mcpserver import Context, MCPServer
 from mcp_types import CallToolResult, ToolAnnotations
@@ -35,6 +35,17 @@ def add_stack_tools(server: MCPServer[Any], runner: StackRunner, workspaces: Wor
 
     def ref_of(folder: str, stack: str, principal: Principal) -> StackRef:
         return StackRef(workspaces.resolve(folder, principal, argument="folder"), checked_stack(stack))
+
+    async def carried_out(
+        verb: Literal["up", "destroy"], folder: str, stack: str, digest: str, ctx: Context[Any, Any]
+    ) -> CallToolResult:
+        principal = principal_of(ctx)
+        with tool_errors():
+            ref = ref_of(folder, stack, principal)
+            run = await runner.apply(
+                ref, digest, verb, principal, ctx.report_progress, correlation_id=correlation_of(ctx)
+            )
+        return run_answer(run)
 
     @server.tool(
         name="preview_stack",
@@ -101,13 +112,7 @@ def add_stack_tools(server: MCPServer[Any], runner: StackRunner, workspaces: Wor
     async def apply_stack_tool(
         folder: Folder, stack: Stack, plan_digest: Digest, ctx: Context[Any, Any]
     ) -> Annotated[CallToolResult, RunAnswer]:
-        principal = principal_of(ctx)
-        with tool_errors():
-            ref = ref_of(folder, stack, principal)
-            run = await runner.apply(
-                ref, plan_digest, "up", principal, ctx.report_progress, correlation_id=correlation_of(ctx)
-            )
-        return run_answer(run)
+        return await carried_out("up", folder, stack, plan_digest, ctx)
 
     @server.tool(
         name="destroy_stack",
@@ -120,13 +125,7 @@ def add_stack_tools(server: MCPServer[Any], runner: StackRunner, workspaces: Wor
     async def destroy_stack_tool(
         folder: Folder, stack: Stack, plan_digest: Digest, ctx: Context[Any, Any]
     ) -> Annotated[CallToolResult, RunAnswer]:
-        principal = principal_of(ctx)
-        with tool_errors():
-            ref = ref_of(folder, stack, principal)
-            run = await runner.apply(
-                ref, plan_digest, "destroy", principal, ctx.report_progress, correlation_id=correlation_of(ctx)
-            )
-        return run_answer(run)
+        return await carried_out("destroy", folder, stack, plan_digest, ctx)
 
     @server.tool(
         name="import_resource",
