@@ -67,12 +67,14 @@ class Bench:
     async def ask(self, worker: str, request: bytes, tree: ChangedTree, *, own: bool = False) -> SandboxRun:
         """Run a program of `workers/` over the changed tree: by the project's Python, or by this one (`own`)."""
         python = Path(sys.executable) if own or tree.python is None else tree.python
+        start = _start()
         return await self.run(
-            [str(python), "-I", "-B", "-c", worker_source(worker)],
+            [str(python), "-I", "-B", str(start), worker],
             tree.root,
             tree=tree,
             python=python,
             stdin=request,
+            readable=[start.parent],
         )
 
     async def ask_whole(self, worker: str, request: dict[str, Any], tree: ChangedTree) -> tuple[Any, SandboxRun]:
@@ -86,9 +88,9 @@ class Bench:
             raise CheckFailed(f"It printed no answer. {failure_of(run)}") from error
 
 
-def worker_source(name: str) -> str:
-    """Return the text of a worker: handed over whole, so that no folder of the suite is shown to it."""
-    return files("quantum_suite.services.validators.workers").joinpath(f"{name}.py").read_text("utf-8")
+def _start() -> Path:
+    """Return the program that workers are started by; its folder is all of the suite that they can read."""
+    return Path(str(files("quantum_suite.services.validators.workers") / "start.py")).resolve()
 
 
 def failure_of(run: SandboxRun) -> str:

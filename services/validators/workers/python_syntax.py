@@ -54,7 +54,3 @@ def main() -> None:
         _tell({"id": request["id"], "begun": True})
         answer = check(request["path"], base64.b64decode(request["content"]))
         _tell({"id": request["id"], **answer})
-
-
-if __name__ == "__main__":
-    main()

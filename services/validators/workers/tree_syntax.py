@@ -97,7 +97,3 @@ def main() -> None:
         _tell({"id": request["id"], "begun": True})
         answer = check(request["language"], request["grammar"], base64.b64decode(request["content"]))
         _tell({"id": request["id"], **answer})
-
-
-if __name__ == "__main__":
-    main()
