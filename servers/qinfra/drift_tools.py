@@ -1,12 +1,12 @@
 """The tools that compare stacks with the world, and judge them."""
 
+from functools import partial
 from typing import Annotated, Any
 
 from mcp.server.mcpserver import Context, MCPServer
 from mcp_types import CallToolResult, ToolAnnotations
 from pydantic import Field
 
-from quantum_suite.core.principals import Principal
 from quantum_suite.servers.callers import correlation_of, principal_of, tool_errors
 from quantum_suite.servers.qinfra.answers import RunAnswer, run_answer
 from quantum_suite.servers.qinfra.drift_answers import (
@@ -17,9 +17,7 @@ from quantum_suite.servers.qinfra.drift_answers import (
     policy_answer,
     resources_answer,
 )
-from quantum_suite.servers.qinfra.stack_tools import Digest, Folder, Stack
-from quantum_suite.services.infrastructure.interface import StackRef
-from quantum_suite.services.infrastructure.state.files import checked_stack
+from quantum_suite.servers.qinfra.stack_arguments import DIGEST_PATTERN, Digest, Folder, Stack, stack_ref
 from quantum_suite.services.workspaces import Workspaces
 from quantum_suite.tools.qinfra.check_policy import PolicyJudge
 from quantum_suite.tools.qinfra.detect_drift import Direction, DriftFinder
@@ -41,8 +39,7 @@ def add_drift_tools(
 ) -> None:
     """Register the tools on `server`."""
 
-    def ref_of(folder: str, stack: str, principal: Principal) -> StackRef:
-        return StackRef(workspaces.resolve(folder, principal, argument="folder"), checked_stack(stack))
+    ref_of = partial(stack_ref, workspaces)
 
     @server.tool(
         name="list_resources",
@@ -137,9 +134,7 @@ def add_drift_tools(
         ctx: Context[Any, Any],
         plan_digest: Annotated[
             str | None,
-            Field(
-                description="A plan of preview_stack; the stack's state when left out.", pattern="^[0-9a-f]{64}$"
-            ),
+            Field(description="A plan of preview_stack; the stack's state when left out.", pattern=DIGEST_PATTERN),
         ] = None,
         packs: Annotated[list[str] | None, Field(description="Packs to ask; all when left out.")] = None,
     ) -> Annotated[CallToolResult, PolicyAnswer]:

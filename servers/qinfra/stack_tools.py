@@ -1,16 +1,16 @@
 """The tools that plan and change stacks."""
 
+from functools import partial
 from typing import Annotated, Any, Literal
 
 from mcp.server.mcpserver import Context, MCPServer
 from mcp_types import CallToolResult, ToolAnnotations
 from pydantic import Field
 
-from quantum_suite.core.principals import Principal
 from quantum_suite.servers.callers import correlation_of, principal_of, tool_errors
 from quantum_suite.servers.qinfra.answers import PlanAnswer, RunAnswer, plan_answer, run_answer
-from quantum_suite.services.infrastructure.interface import ImportRequest, StackRef, StackRequest
-from quantum_suite.services.infrastructure.state.files import checked_stack
+from quantum_suite.servers.qinfra.stack_arguments import Digest, Folder, Stack, stack_ref
+from quantum_suite.services.infrastructure.interface import ImportRequest, StackRequest
 from quantum_suite.services.workspaces import Workspaces
 from quantum_suite.tools.qinfra.apply_stack import StackRunner
 
@@ -20,21 +20,11 @@ _CHANGES = ToolAnnotations(
     read_only_hint=False, destructive_hint=True, idempotent_hint=False, open_world_hint=True
 )
 
-Folder = Annotated[
-    str,
-    Field(description="The folder with Pulumi.yaml, absolute or below your first workspace.", max_length=4_096),
-]
-Stack = Annotated[str, Field(description="The stack's name, e.g. dev.", max_length=100)]
-Digest = Annotated[
-    str, Field(description="The digest that preview_stack answered: exactly that plan.", pattern="^[0-9a-f]{64}$")
-]
-
 
 def add_stack_tools(server: MCPServer[Any], runner: StackRunner, workspaces: Workspaces) -> None:
     """Register the tools on `server`."""
 
-    def ref_of(folder: str, stack: str, principal: Principal) -> StackRef:
-        return StackRef(workspaces.resolve(folder, principal, argument="folder"), checked_stack(stack))
+    ref_of = partial(stack_ref, workspaces)
 
     async def carried_out(
         verb: Literal["up", "destroy"], folder: str, stack: str, digest: str, ctx: Context[Any, Any]
