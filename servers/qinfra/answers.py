@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from mcp_types import CallToolResult, ContentBlock, ResourceLink, TextContent
+from mcp_types import CallToolResult, ResourceLink, TextContent
 from pydantic import BaseModel, ConfigDict, Field
 
 from quantum_suite.resources.qinfra.plan_markdown import summary_line
@@ -81,9 +81,9 @@ def plan_answer(plan: Plan) -> CallToolResult:
         *(f"Policy, {verdict.level}: {verdict.rule}: {verdict.message}" for verdict in plan.verdicts),
         f"Plan digest: {plan.digest}",
     ]
-    return _result(
+    return tool_result(
         answer,
-        "\n".join(lines),
+        lines,
         _link(f"{uri}/markdown", "Plan for reading", "text/markdown", "Every change, property by property."),
         _link(f"{uri}/graph", "Plan as a graph", "text/vnd.mermaid", "What changes, and what depends on it."),
         _link(uri, "Plan in JSON", "application/json", "Everything, for programs and policies."),
@@ -113,16 +113,19 @@ def run_answer(run: StackRun) -> CallToolResult:
     ]
     if outcome.state != "succeeded":
         lines.append("What was done is kept and written down. Preview again: the plan has what is left.")
-    result = _result(answer, "\n".join(lines))
-    result.is_error = outcome.state != "succeeded"
-    return result
+    return tool_result(answer, lines, is_error=outcome.state != "succeeded")
 
 
 def _link(uri: str, name: str, mime_type: str, description: str) -> ResourceLink:
     return ResourceLink(uri=uri, name=name, mime_type=mime_type, description=description)
 
 
-def _result(answer: BaseModel, text: str, *links: ContentBlock) -> CallToolResult:
+def tool_result(
+    answer: BaseModel, lines: list[str], *links: ResourceLink, is_error: bool = False
+) -> CallToolResult:
+    """Return an answer as a tool gives it: as data, in lines of text, and with links to what is long."""
     return CallToolResult(
-        content=[TextContent(text=text), *links], structured_content=answer.model_dump(mode="json")
+        content=[TextContent(text="\n".join(lines)), *links],
+        structured_content=answer.model_dump(mode="json"),
+        is_error=is_error,
     )

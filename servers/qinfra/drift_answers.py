@@ -1,9 +1,9 @@
 """What the tools that compare and judge answer."""
 
-from mcp_types import CallToolResult, ContentBlock, ResourceLink, TextContent
+from mcp_types import CallToolResult, ResourceLink
 from pydantic import BaseModel, ConfigDict, Field
 
-from quantum_suite.servers.qinfra.answers import NAMED, PLAN_TEMPLATE
+from quantum_suite.servers.qinfra.answers import NAMED, PLAN_TEMPLATE, tool_result
 from quantum_suite.services.infrastructure.plan import Drift, Plan, PolicyVerdict
 from quantum_suite.tools.qinfra.check_policy import Judgement
 from quantum_suite.tools.qinfra.list_resources import Managed, Unmanaged
@@ -98,7 +98,7 @@ def resources_answer(managed: list[Managed], others: Unmanaged | None) -> CallTo
         *_more(len(managed)),
         *_unmanaged_lines(others),
     ]
-    return _result(answer, lines)
+    return tool_result(answer, lines)
 
 
 def drift_answer(plan: Plan, others: Unmanaged | None) -> CallToolResult:
@@ -126,7 +126,7 @@ def drift_answer(plan: Plan, others: Unmanaged | None) -> CallToolResult:
     link = ResourceLink(
         uri=f"{uri}/markdown", name="Drift for reading", mime_type="text/markdown", description="Every difference."
     )
-    return _result(answer, lines, link)
+    return tool_result(answer, lines, link)
 
 
 def policy_answer(judgement: Judgement) -> CallToolResult:
@@ -147,7 +147,7 @@ def policy_answer(judgement: Judgement) -> CallToolResult:
         *(f"- {one.level}, {one.severity}: {one.rule}: {one.message}" for one in judgement.verdicts[:NAMED]),
         *_more(len(judgement.verdicts)),
     ]
-    return _result(answer, lines)
+    return tool_result(answer, lines)
 
 
 def _drift_line(one: Drift) -> str:
@@ -185,9 +185,3 @@ def _unmanaged_lines(others: Unmanaged | None) -> list[str]:
 
 def _more(total: int) -> list[str]:
     return [f"- and {total - NAMED} more"] if total > NAMED else []
-
-
-def _result(answer: BaseModel, lines: list[str], *links: ContentBlock) -> CallToolResult:
-    return CallToolResult(
-        content=[TextContent(text="\n".join(lines)), *links], structured_content=answer.model_dump(mode="json")
-    )

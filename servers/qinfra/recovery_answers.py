@@ -1,10 +1,11 @@
 """What the recovery tools answer."""
 
-from mcp_types import CallToolResult, ResourceLink, TextContent
+from mcp_types import CallToolResult, ResourceLink
 from pydantic import BaseModel, ConfigDict, Field
 
 from quantum_suite.resources.qinfra.drill_markdown import drill_line
 from quantum_suite.resources.qinfra.recovery_markdown import strategy_line
+from quantum_suite.servers.qinfra.answers import tool_result
 from quantum_suite.services.recovery.interface import Phase, RowCount, Verdict
 from quantum_suite.services.recovery.plan import Gap, RecoveryPlan
 from quantum_suite.tools.qinfra.run_drill import KeptDrill
@@ -89,10 +90,7 @@ def recovery_plan_answer(plan: RecoveryPlan) -> CallToolResult:
     link = ResourceLink(
         uri=f"{uri}/markdown", name="Recovery plan", mime_type="text/markdown", description="Gaps and runbooks."
     )
-    return CallToolResult(
-        content=[TextContent(text="\n".join(lines)), link],
-        structured_content=answer.model_dump(mode="json"),
-    )
+    return tool_result(answer, lines, link)
 
 
 def drill_answer(kept: KeptDrill) -> CallToolResult:
@@ -128,8 +126,4 @@ def drill_answer(kept: KeptDrill) -> CallToolResult:
         ResourceLink(uri=f"{uri}/markdown", name="Evidence for reading", mime_type="text/markdown"),
         ResourceLink(uri=uri, name="Evidence in JSON", mime_type="application/json"),
     ]
-    return CallToolResult(
-        content=[TextContent(text="\n".join(lines)), *links],
-        structured_content=answer.model_dump(mode="json"),
-        is_error=report.state == "failed",
-    )
+    return tool_result(answer, lines, *links, is_error=report.state == "failed")
