@@ -6,6 +6,7 @@ from quantum_suite.servers.module_server import ModuleServer
 from quantum_suite.servers.qinfra.drift_tools import add_drift_tools
 from quantum_suite.servers.qinfra.plan_resources import add_plan_resources
 from quantum_suite.servers.qinfra.prompts import add_prompts
+from quantum_suite.servers.qinfra.recovery_resources import add_recovery_resources
 from quantum_suite.servers.qinfra.recovery_tools import add_recovery_tools
 from quantum_suite.servers.qinfra.stack_tools import add_stack_tools
 from quantum_suite.services.encryption.file import FileKeyProvider
@@ -50,6 +51,7 @@ def build(services: Services) -> Module:
     add_recovery_tools(
         server, recovery, Driller(recovery, services.events, services.capacity), services.workspaces
     )
+    add_recovery_resources(server, recovery)
     add_prompts(server)
     return Module(server, lambda: (engine_status(),))
 

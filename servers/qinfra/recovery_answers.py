@@ -11,7 +11,7 @@ from quantum_suite.services.recovery.plan import Gap, RecoveryPlan
 from quantum_suite.tools.qinfra.run_drill import KeptDrill
 
 DRILL_TEMPLATE = "quantum://qinfra/drills/{drill}"
-PLAN_TEMPLATE = "quantum://qinfra/recovery/{plan}"
+RECOVERY_PLAN_TEMPLATE = "quantum://qinfra/recovery/{plan}"
 
 
 class StrategyAnswer(BaseModel):
@@ -62,7 +62,7 @@ class DrillAnswer(BaseModel):
 
 def recovery_plan_answer(plan: RecoveryPlan) -> CallToolResult:
     """Return the answer of plan_recovery."""
-    uri = PLAN_TEMPLATE.format(plan=plan.id)
+    uri = RECOVERY_PLAN_TEMPLATE.format(plan=plan.id)
     answer = RecoveryPlanAnswer(
         plan=plan.id,
         target=plan.target,
