@@ -21,7 +21,9 @@ from quantum_suite.tools.qinfra.plan_recovery import RecoveryPlanner
 from quantum_suite.tools.qinfra.run_drill import Driller
 
 # It changes nothing, but goes to a server with the hub's credentials: whoever only looks may not have that done.
-_LOOKS = ToolAnnotations(read_only_hint=False, destructive_hint=False, idempotent_hint=True, open_world_hint=True)
+_INSPECTS = ToolAnnotations(
+    read_only_hint=False, destructive_hint=False, idempotent_hint=True, open_world_hint=True
+)
 _DRILLS = ToolAnnotations(
     read_only_hint=False, destructive_hint=False, idempotent_hint=False, open_world_hint=False
 )
@@ -59,13 +61,19 @@ def add_recovery_tools(
     """Register the tools on `server`."""
     planner = RecoveryPlanner(recovery)
 
+    async def drilled(request: DrillRequest, ctx: Context[Any, Any]) -> CallToolResult:
+        kept = await driller.run(
+            request, principal_of(ctx), ctx.report_progress, correlation_id=correlation_of(ctx)
+        )
+        return drill_answer(kept)
+
     @server.tool(
         name="plan_recovery",
         title="Plan the recovery of a database",
         description="Look at a PostgreSQL server (nothing is changed) and say which way of recovery, failover "
         "to a replica or point-in-time restore, can reach the objectives, what is missing with exact settings, "
         "the runbooks, and how long it took in past drills. Call run_drill to find out what nobody knows yet.",
-        annotations=_LOOKS,
+        annotations=_INSPECTS,
     )
     async def plan_recovery_tool(
         target: Source,
@@ -122,10 +130,7 @@ def add_recovery_tools(
                 point=point,
                 rows=rows,
             )
-            kept = await driller.run(
-                request, principal_of(ctx), ctx.report_progress, correlation_id=correlation_of(ctx)
-            )
-        return drill_answer(kept)
+            return await drilled(request, ctx)
 
     @server.tool(
         name="drill_live_copy",
@@ -162,7 +167,4 @@ def add_recovery_tools(
                 timeout_seconds=timeout_seconds,
                 source=source,
             )
-            kept = await driller.run(
-                request, principal_of(ctx), ctx.report_progress, correlation_id=correlation_of(ctx)
-            )
-        return drill_answer(kept)
+            return await drilled(request, ctx)
