@@ -1,8 +1,8 @@
 """Does what an approved plan says, exactly that or nothing."""
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from quantum_suite.core.errors import CallerError, Conflict, SuiteError
 from quantum_suite.core.events import EventData, NewEvent
@@ -10,10 +10,12 @@ from quantum_suite.core.ids import new_id
 from quantum_suite.core.infrastructure_events import StackRunEnded, StackRunStarted, StackVerb, run_stream
 from quantum_suite.core.principals import Principal
 from quantum_suite.services.events.interface import ANY_VERSION, EventStore
+from quantum_suite.services.infrastructure.interface import Progress as StepProgress
 from quantum_suite.services.infrastructure.interface import RunOutcome, StackRef, StackRequest, StepReport
 from quantum_suite.services.infrastructure.plan import PlanKind
 from quantum_suite.services.infrastructure.plans import StoredPlan
-from quantum_suite.tools.qinfra.preview_stack import Progress, StackPlanner
+from quantum_suite.tools.qinfra.preview_stack import StackPlanner
+from quantum_suite.tools.qinfra.progress import Progress, before_steps
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,7 @@ class StackRunner:
             await self._judge(stored)
         request = self.planner.equipped(stored.request)
 
-        async def run(told: Callable[[StepReport], Coroutine[Any, Any, None]]) -> RunOutcome:
+        async def run(told: StepProgress) -> RunOutcome:
             engine = self.planner.engine
             if verb == "refresh":
                 return await engine.refresh(request, told, digest=digest)
@@ -65,7 +67,7 @@ class StackRunner:
         """Take a resource under management that program and world have. Changes the state alone."""
         request = self.planner.equipped(request)
 
-        async def run(told: Callable[[StepReport], Coroutine[Any, Any, None]]) -> RunOutcome:
+        async def run(told: StepProgress) -> RunOutcome:
             return await self.planner.engine.import_(request, told)
 
         return await self.recorded(request, "import", run, principal, progress, "", correlation_id)
@@ -74,7 +76,7 @@ class StackRunner:
         self,
         request: StackRequest,
         verb: StackVerb,
-        run: Callable[[Callable[[StepReport], Coroutine[Any, Any, None]]], Coroutine[Any, Any, RunOutcome]],
+        run: Callable[[StepProgress], Awaitable[RunOutcome]],
         principal: Principal,
         progress: Progress,
         digest: str = "",
@@ -92,12 +94,9 @@ class StackRunner:
             words = f"{report.operation} {report.urn.rpartition('::')[2]}: {report.state}"
             await progress(report.done, report.total, f"{words} ({report.message})" if report.message else words)
 
-        async def waiting(words: str) -> None:
-            await progress(0, None, words)
-
         await tell(StackRunStarted(run=run_id, verb=verb, folder=folder, stack=stack, digest=digest))
         try:
-            async with self.planner.capacity.place(f"a run of stack {stack}", waiting):
+            async with self.planner.capacity.place(f"a run of stack {stack}", before_steps(progress)):
                 outcome = await run(told)
         except SuiteError as error:
             state: Literal["failed", "refused"] = "refused" if isinstance(error, CallerError) else "failed"

@@ -9,7 +9,7 @@ from quantum_suite.core.principals import Principal
 from quantum_suite.services.infrastructure.interface import StackRef, StackRequest
 from quantum_suite.services.infrastructure.plan import Plan
 from quantum_suite.tools.qinfra.apply_stack import StackRun, StackRunner
-from quantum_suite.tools.qinfra.preview_stack import Progress
+from quantum_suite.tools.qinfra.progress import Progress
 
 Direction = Literal["to_program", "to_cloud"]
 

@@ -1,6 +1,6 @@
 """Makes the plan of a stack, has policies judge it, and keeps it until somebody applies it."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -9,9 +9,7 @@ from quantum_suite.services.capacity.interface import Capacity
 from quantum_suite.services.infrastructure.interface import Engine, PolicyCheck, StackRequest
 from quantum_suite.services.infrastructure.plan import Plan, PlanKind, PolicyVerdict
 from quantum_suite.services.infrastructure.plans import FilePlanStore
-
-Progress = Callable[[float, float | None, str], Awaitable[None]]
-"""Takes steps done, steps in total where that is known, and what is going on."""
+from quantum_suite.tools.qinfra.progress import Progress, before_steps
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +27,7 @@ class StackPlanner:
         """Return the plan, judged and kept. Changes nothing. Raises as the engine and the checks do."""
         request = self.equipped(request)
 
-        async def waiting(words: str) -> None:
-            await progress(0, None, words)
-
-        async with self.capacity.place("a preview of a stack", waiting):
+        async with self.capacity.place("a preview of a stack", before_steps(progress)):
             await progress(0, None, f"Running the program of {request.ref.stack} without effects")
             plan = await self.engine.preview(request, kind=kind)
         plan = plan.with_verdicts(await self.verdicts(plan, request.ref.folder))

@@ -1,7 +1,6 @@
 """Runs a recovery drill, keeps its evidence, and says in the record of events that it was run."""
 
 import time
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,8 +17,7 @@ from quantum_suite.services.events.interface import ANY_VERSION, EventStore
 from quantum_suite.services.recovery.interface import DrillReport, DrillRequest
 from quantum_suite.services.recovery.opening import Recovery
 from quantum_suite.services.recovery.runner import abandoned
-
-Progress = Callable[[float, float | None, str], Awaitable[None]]
+from quantum_suite.tools.qinfra.progress import Progress, before_steps
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +56,8 @@ class Driller:
             with anyio.CancelScope(shield=True):
                 await keep(abandoned(drill, request, state, problem, time.monotonic() - began))
 
-        async def waiting(words: str) -> None:
-            await progress(0, None, words)
-
         try:
-            async with self.capacity.place("a recovery drill", waiting):
+            async with self.capacity.place("a recovery drill", before_steps(progress)):
                 report = await self.recovery.runner.run(drill, request, progress)
         except CallerError:
             raise  # nothing was begun
