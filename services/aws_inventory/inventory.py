@@ -88,14 +88,12 @@ def _listed(environment: Mapping[str, str], types: Sequence[str], deadline: floa
     not_listed: dict[str, str] = {}
     cut: list[str] = []
     for kind in types:
-        number = 0
         try:
-            for item in _LISTS[kind](client):
+            for number, item in enumerate(_LISTS[kind](client)):
                 if number >= MOST_ITEMS or time.monotonic() > deadline:
                     cut.append(kind)
                     break
                 items.append(item)
-                number += 1
         except ClientError as error:
             not_listed[kind] = str(error)[:300]
         except BotoCoreError as error:
