@@ -61,7 +61,7 @@ def add_drift_tools(
         ] = None,
     ) -> Annotated[CallToolResult, ResourcesAnswer]:
         with tool_errors():
-            _, managed = await lister.managed(ref_of(folder, stack, principal_of(ctx)))
+            managed = await lister.managed(ref_of(folder, stack, principal_of(ctx)))
             others = await lister.unmanaged(types or ()) if unmanaged else None
         return resources_answer(managed, others)
 

@@ -7,7 +7,7 @@ import anyio.to_thread
 
 from quantum_suite.services.aws_inventory.inventory import TYPES, Item, list_aws
 from quantum_suite.services.aws_inventory.managed import every_state, unmanaged
-from quantum_suite.services.infrastructure.interface import Deployment, StackRef
+from quantum_suite.services.infrastructure.interface import StackRef
 from quantum_suite.services.infrastructure.opening import Infrastructure
 
 
@@ -41,15 +41,14 @@ class ResourceLister:
 
     infrastructure: Infrastructure
 
-    async def managed(self, ref: StackRef) -> tuple[Deployment, list[Managed]]:
-        """Return a stack's state, and its resources in the order of their making."""
+    async def managed(self, ref: StackRef) -> list[Managed]:
+        """Return a stack's resources in the order of their making."""
         state = await self.infrastructure.engine.state(ref)
-        found = [
+        return [
             Managed(one.urn, one.type, one.name, one.id, one.protect)
             for one in state.resources
             if one.custom and not one.external and not one.delete and not one.type.startswith("pulumi:")
         ]
-        return state, found
 
     async def unmanaged(self, types: Sequence[str] = ()) -> Unmanaged:
         """Return what AWS has and no stack of this suite knows. Raises as `list_aws` does."""
