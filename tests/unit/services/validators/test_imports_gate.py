@@ -1,3 +1,4 @@
+import venv
 from pathlib import Path
 
 import pytest
@@ -129,3 +130,14 @@ async def test_a_module_of_a_package_hides_no_module_of_that_name_from_its_sibli
 async def test_a_script_in_a_packages_folder_may_import_what_lies_beside_it(tmp_path: Path) -> None:
     report = await checked(tmp_path, {"pkg/script.py": "import a\nprint(a.one())\n"})
     assert (report.outcome, report.problems) == (Outcome.PASSED, ())
+
+
+async def test_the_code_of_the_gate_itself_is_nothing_a_project_could_import(tmp_path: Path) -> None:
+    async with open_court(tmp_path / "court") as court:
+        root = write_project(tmp_path / "project", {"README": "x"})
+        venv.create(root / ".venv", with_pip=False, symlinks=True)
+        after = {"new.py": "import start\nimport changed_files\nimport quantum_suite.services\n"}
+        judgement = await court.judge(root, after, ImportsValidator(court.bench))
+    report = judgement.verdict.gate("imports")
+    assert report is not None
+    assert [problem.code for problem in report.problems] == ["missing-module"] * 3
