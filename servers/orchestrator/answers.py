@@ -15,7 +15,6 @@ from quantum_suite.resources.orchestrator.uris import definition_uri, run_uri
 from quantum_suite.servers.orchestrator.runs import waits_for
 from quantum_suite.services.workflows.composite.composites import COMPOSITE, Known
 from quantum_suite.services.workflows.composite.model import Definition
-from quantum_suite.services.workflows.composite.problems import Problem
 from quantum_suite.services.workflows.interface import (
     APPROVAL_STATUS,
     FINAL,
@@ -24,6 +23,7 @@ from quantum_suite.services.workflows.interface import (
     RunState,
     Schedule,
 )
+from quantum_suite.services.yaml_nodes import Problem
 
 MAX_RESULT_CHARACTERS = 4000
 """Longest result of a run that is part of an answer."""

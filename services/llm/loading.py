@@ -14,8 +14,7 @@ from quantum_suite.services.llm.configuration import (
     missing_targets,
     variable_of,
 )
-from quantum_suite.services.workflows.composite.documents import Node, read_document
-from quantum_suite.services.workflows.composite.problems import InvalidDefinition
+from quantum_suite.services.yaml_nodes import Node, UnreadableYaml, YamlForm, read_nodes
 
 HOW_TO_CONFIGURE = (
     "Write a providers.yaml into the data directory, or name one in QUANTUM_MODELS, and start again: "
@@ -23,6 +22,7 @@ HOW_TO_CONFIGURE = (
 )
 _MAX_KEY_BYTES = 16 * 1024
 _MOST_PROBLEMS = 5
+_FORM = YamlForm(characters=64 * 1024, values=5000)
 
 
 def load_models(path: Path) -> ModelsConfig:
@@ -91,13 +91,16 @@ def _from_keyring(service: str, user: str) -> str:
 
 def _read(path: Path) -> Node:
     try:
-        return read_document(path.expanduser().read_bytes().decode("utf-8-sig"))
+        found = read_nodes(path.expanduser().read_bytes().decode("utf-8-sig"), _FORM)
     except OSError as error:
         raise ConfigurationError(f"{path} cannot be read: {error.strerror}.", HOW_TO_CONFIGURE) from error
     except UnicodeDecodeError as error:
         raise ConfigurationError(f"{path}: byte {error.start} is not UTF-8.", "Save it as UTF-8.") from error
-    except InvalidDefinition as error:
-        raise ConfigurationError(f"{path}: {error.problems[0]}") from error
+    except UnreadableYaml as error:
+        raise ConfigurationError(f"{path}: {error.problem}") from error
+    if not found:
+        raise ConfigurationError(f"{path}: it is empty.", HOW_TO_CONFIGURE)
+    return found[0]
 
 
 def _at(node: Node, place: Sequence[int | str]) -> Node:

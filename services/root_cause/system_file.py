@@ -10,7 +10,6 @@ kubernetes: [shop.yaml]               # objects, beside this file
 changes: changes.csv                  # or a list of {at, what, service}
 """
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,10 +20,11 @@ from quantum_suite.services.root_cause.interface import KINDS, Change, Kind
 from quantum_suite.services.root_cause.kubernetes_edges import kubernetes_edges
 from quantum_suite.services.root_cause.topology import MOST_EDGES, Topology
 from quantum_suite.services.root_cause.trace_edges import trace_edges
-from quantum_suite.services.workflows.composite.documents import read_document
-from quantum_suite.services.workflows.composite.problems import InvalidDefinition
+from quantum_suite.services.yaml_nodes import UnreadableYaml, YamlForm, read_nodes
 
 MAX_BYTES = 2 * 1024 * 1024
+MAX_VALUES = 5_000
+"""Of a document, on the average."""
 MOST_FILES = 20
 MOST_SIGNALS = 20
 _KEYS = frozenset({"signals", "edges", "traces", "kubernetes", "changes"})
@@ -73,22 +73,16 @@ def read_system(text: str, read_file: ReadFile) -> System:
 
 def read_yaml(text: str, name: str, *, documents: int = 500) -> list[Any]:
     """Return the documents of a YAML text that are not empty, bounded; raises CallerError with the place."""
-    parts = [part for part in re.split(r"(?m)^---[ \t]*$", text.replace("\r\n", "\n")) if _has_content(part)]
-    if len(parts) > documents:
-        raise wrong_system(f"{name} has {len(parts)} documents.", f"{documents} is the most.")
+    form = YamlForm(characters=MAX_BYTES, values=MAX_VALUES * documents, documents=documents)
     try:
-        return [read_document(part).plain() for part in parts]
-    except InvalidDefinition as error:
-        raise wrong_system(f"{name}: {error.problems[0]}") from error
+        return [node.plain() for node in read_nodes(text, form) if node.value is not None]
+    except UnreadableYaml as error:
+        raise wrong_system(f"{name}: {error.problem}") from error
 
 
 def wrong_system(message: str, hint: str | None = None) -> CallerError:
     """Return the error for a file that cannot be used."""
     return CallerError(message, hint, argument="system")
-
-
-def _has_content(part: str) -> bool:
-    return any(line.strip() and not line.lstrip().startswith("#") for line in part.splitlines())
 
 
 def _list(told: Mapping[str, Any], key: str) -> Sequence[Any]:

@@ -8,7 +8,7 @@ from quantum_suite.core.errors import CallerError
 from quantum_suite.services.metrics.promql import parse_query
 from quantum_suite.services.slo.durations import prometheus_duration
 from quantum_suite.services.slo.interface import InvalidSlo, Problem
-from quantum_suite.services.slo.yaml_nodes import Node
+from quantum_suite.services.yaml_nodes import Node
 
 WINDOW = re.compile(r"\{\{ *\.window *\}\}")
 _ANY_TEMPLATE = re.compile(r"\{\{(?P<inside>[^}]*)\}?\}?")

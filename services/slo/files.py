@@ -10,9 +10,9 @@ from pathlib import Path
 
 from quantum_suite.core.errors import CallerError, Conflict, NotFound
 from quantum_suite.core.principals import Principal
+from quantum_suite.services.slo.documents import MAX_CHARACTERS
 from quantum_suite.services.slo.interface import InvalidSlo, Slo
 from quantum_suite.services.slo.loading import load_slos
-from quantum_suite.services.slo.yaml_nodes import MAX_CHARACTERS
 from quantum_suite.services.workspaces import Workspaces
 
 DIRECTORY = "slos"

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from quantum_suite.services.slo.documents import read_documents
 from quantum_suite.services.slo.fields import Problems
 from quantum_suite.services.slo.interface import AlertWindows, InvalidSlo, Problem, Slo
 from quantum_suite.services.slo.openslo_form import read_openslo_v1
@@ -14,7 +15,7 @@ from quantum_suite.services.slo.sloth_form import (
     read_service_level,
 )
 from quantum_suite.services.slo.windows import read_alert_windows
-from quantum_suite.services.slo.yaml_nodes import Node, read_documents
+from quantum_suite.services.yaml_nodes import Node
 
 MAX_SLOS = 200
 _FORMS = f"version: {PROMETHEUS_V1}, or apiVersion: {V1}, {V1ALPHA} or {KUBERNETES_V1}"

@@ -7,7 +7,7 @@ from quantum_suite.services.slo.durations import read_shorthand
 from quantum_suite.services.slo.fields import Fields, Problems
 from quantum_suite.services.slo.interface import ConditionAlert
 from quantum_suite.services.slo.openslo_objects import ROOT, OpenSloObjects, metadata_of, name_in, spec_of
-from quantum_suite.services.slo.yaml_nodes import Node
+from quantum_suite.services.yaml_nodes import Node
 
 _OPERATORS: dict[str, Literal[">", ">="]] = {"gt": ">", "lt": ">", "gte": ">=", "lte": ">="}
 """The specification's own example has `lte` with a threshold of 2 mean "exceeds 2": the threshold is compared with

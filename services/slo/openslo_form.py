@@ -25,7 +25,7 @@ from quantum_suite.services.slo.openslo_alerts import read_policies
 from quantum_suite.services.slo.openslo_indicators import Slices, in_slices, read_indicator, read_threshold
 from quantum_suite.services.slo.openslo_objects import ROOT, V1, OpenSloObjects, metadata_of, spec_of
 from quantum_suite.services.slo.windows import windows_of
-from quantum_suite.services.slo.yaml_nodes import Node
+from quantum_suite.services.yaml_nodes import Node
 
 MINIMUM_EVENTS = "quantum/minimum-events"
 ALERT_NAME = "quantum/alert-name"

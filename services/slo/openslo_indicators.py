@@ -8,7 +8,7 @@ from quantum_suite.services.slo.durations import prometheus_duration
 from quantum_suite.services.slo.fields import WINDOW, Fields, Problems, check_query_text, put_window
 from quantum_suite.services.slo.interface import Budgeting, Indicator
 from quantum_suite.services.slo.openslo_objects import ROOT, OpenSloObjects, spec_of
-from quantum_suite.services.slo.yaml_nodes import Node
+from quantum_suite.services.yaml_nodes import Node
 
 _SOURCES = ("prometheus", "thanos", "mimir", "cortex", "victoriametrics", "amazonprometheus")
 _SELECTOR = re.compile(r"[A-Za-z_:][\w:]*\s*(?:\{[^{}]*\})?")

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from quantum_suite.services.slo.fields import Fields, Problems
-from quantum_suite.services.slo.yaml_nodes import Node
+from quantum_suite.services.yaml_nodes import Node
 
 V1 = "openslo/v1"
 V1ALPHA = "openslo/v1alpha"
@@ -70,4 +70,4 @@ def name_in(document: Node) -> str:
 
 
 def _nothing(near: Node, key: str) -> Node:
-    return Node({}, f"{near.path}.{key}" if near.path else key, near.line, near.line)
+    return Node({}, f"{near.path}.{key}" if near.path else key, near.line, near.column)

@@ -6,7 +6,7 @@ from quantum_suite.services.slo.fields import Fields, Problems
 from quantum_suite.services.slo.interface import DEFAULT_PERIOD_SECONDS, AlertWindows, Indicator, Slo
 from quantum_suite.services.slo.openslo_objects import ROOT, V1ALPHA, metadata_of, spec_of
 from quantum_suite.services.slo.windows import windows_of
-from quantum_suite.services.slo.yaml_nodes import Node
+from quantum_suite.services.yaml_nodes import Node
 
 _SPEC = ("service", "description", "budgetingMethod", "objectives", "timeWindows", "indicator")
 _MOST_DAYS = 3650

@@ -12,7 +12,7 @@ from quantum_suite.services.slo.interface import (
     Slo,
 )
 from quantum_suite.services.slo.windows import windows_of
-from quantum_suite.services.slo.yaml_nodes import Node
+from quantum_suite.services.yaml_nodes import Node
 
 PROMETHEUS_V1 = "prometheus/v1"
 KUBERNETES_V1 = "sloth.slok.dev/v1"

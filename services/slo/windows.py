@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from quantum_suite.services.slo.durations import prometheus_duration, read_prometheus_duration
 from quantum_suite.services.slo.fields import Fields, Problems
 from quantum_suite.services.slo.interface import AlertWindows, BurnAlert, Severity, Speed
-from quantum_suite.services.slo.yaml_nodes import Node
+from quantum_suite.services.yaml_nodes import Node
 
 _HOUR = 3600.0
 _DAY = 86400.0

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from docs.pages import ROOT, fits
 from mcp import Client
-from mcp.types import TextContent
+from reference.answers import text_of
 from reference.hub import running_hub
 from reference.prometheus import Watched
 from reference.services import services
@@ -17,11 +17,11 @@ from reference.services import services
 from quantum_suite.hub.mounts import Extra
 from quantum_suite.servers.qsre import build
 from quantum_suite.services.metrics.opening import open_metrics
+from quantum_suite.services.slo.documents import MAX_CHARACTERS, MAX_DEPTH, MAX_VALUES
 from quantum_suite.services.slo.files import MAX_FILES
 from quantum_suite.services.slo.forecast import LEAST_SLICES, RUNS
 from quantum_suite.services.slo.loading import MAX_SLOS
 from quantum_suite.services.slo.windows import windows_of
-from quantum_suite.services.slo.yaml_nodes import MAX_CHARACTERS, MAX_DEPTH, MAX_VALUES
 from quantum_suite.tools.qsre.slo_status import MOST_SLOS
 
 PAGE = (ROOT / "docs" / "slos.md").read_text(encoding="utf-8")
@@ -38,7 +38,7 @@ async def test_the_calls_on_slos_are_answered_as_the_page_says(tmp_path: Path, w
             for call, expected in CALLS:
                 made: dict[str, Any] = json.loads(call)
                 result = await client.call_tool(f"page_{made['tool']}", made["arguments"])
-                printed = "\n".join(block.text for block in result.content if isinstance(block, TextContent))
+                printed = text_of(result)
                 assert fits(expected, printed), printed
 
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field, replace
 
 from quantum_suite.core.events import EventData
 from quantum_suite.services.workflows.composite.actions import Action
-from quantum_suite.services.workflows.composite.documents import Node
 from quantum_suite.services.workflows.composite.expressions import Expression, Reference
 from quantum_suite.services.workflows.composite.model import (
     Approval,
@@ -21,11 +20,12 @@ from quantum_suite.services.workflows.composite.model import (
     Sleep,
     Step,
 )
-from quantum_suite.services.workflows.composite.problems import Problem, near
+from quantum_suite.services.workflows.composite.problems import near
 from quantum_suite.services.workflows.composite.schemas import check_value
 from quantum_suite.services.workflows.composite.templates import Template
 from quantum_suite.services.workflows.composite.trigger_checks import check_triggers
 from quantum_suite.services.workflows.tool_catalogue import ToolOffer
+from quantum_suite.services.yaml_nodes import Node, Problem
 
 RESERVED = frozenset({"inputs", "steps", "vars", "run", "index", "round", "true", "false", "null"})
 MOST_PROBLEMS = 100

@@ -15,7 +15,7 @@ from quantum_suite.services.workflows.composite.actions import Action
 from quantum_suite.services.workflows.composite.checking import Surroundings, check_definition
 from quantum_suite.services.workflows.composite.interpreter import INTERPRETER_VERSION, Interpreter
 from quantum_suite.services.workflows.composite.model import Definition
-from quantum_suite.services.workflows.composite.problems import InvalidDefinition, Problem
+from quantum_suite.services.workflows.composite.problems import InvalidDefinition
 from quantum_suite.services.workflows.composite.reading import read_definition
 from quantum_suite.services.workflows.composite.schemas import problems_of_inputs
 from quantum_suite.services.workflows.composite.shipped import shipped_sources
@@ -23,6 +23,7 @@ from quantum_suite.services.workflows.composite.steps import read_steps
 from quantum_suite.services.workflows.interface import Body, Json, Owner, Run, RunContext, StepContext, Workflow
 from quantum_suite.services.workflows.tool_calls import ToolCalls
 from quantum_suite.services.workflows.tool_catalogue import ToolCatalogue, ToolOffer
+from quantum_suite.services.yaml_nodes import Problem
 
 COMPOSITE = "composite"
 """The workflow that runs definitions of users: its arguments name the definition, its version and the inputs."""

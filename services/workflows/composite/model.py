@@ -4,9 +4,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from quantum_suite.services.workflows.composite.documents import Node
 from quantum_suite.services.workflows.composite.templates import Template
 from quantum_suite.services.workflows.interface import ONCE, Json, Retry
+from quantum_suite.services.yaml_nodes import Node
 
 Kind = Literal["call", "do", "workflow", "parallel", "for_each", "loop", "approval", "sleep", "set"]
 

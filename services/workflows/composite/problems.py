@@ -2,32 +2,9 @@
 
 import difflib
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Literal
 
 from quantum_suite.core.errors import CallerError
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """One thing that is wrong, or (a warning) that may be meant otherwise."""
-
-    path: str
-    """Where, as one writes it: `steps[2].with.path`."""
-    line: int
-    """Counts from 1, as `column` does."""
-    column: int
-    message: str
-    """What is wrong, as a sentence."""
-    hint: str = ""
-    """What would be right, as a sentence."""
-    severity: Literal["error", "warning"] = "error"
-
-    def __str__(self) -> str:
-        place = f"line {self.line}, column {self.column}"
-        where = f"{self.path} ({place})" if self.path else place
-        prefix = "warning: " if self.severity == "warning" else ""
-        return f"{prefix}{where}: {self.message} {self.hint}".rstrip()
+from quantum_suite.services.yaml_nodes import Problem
 
 
 class InvalidDefinition(CallerError):

@@ -5,12 +5,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from quantum_suite.services.workflows.composite.documents import Node, read_document
+from quantum_suite.services.workflows.composite.documents import read_document
 from quantum_suite.services.workflows.composite.model import Child, Definition, Input, Step, Trigger, walk
-from quantum_suite.services.workflows.composite.problems import InvalidDefinition, Problem, near
+from quantum_suite.services.workflows.composite.problems import InvalidDefinition, near
 from quantum_suite.services.workflows.composite.schemas import check_schema, check_value
 from quantum_suite.services.workflows.composite.templates import Template, read_template
 from quantum_suite.services.workflows.interface import Json
+from quantum_suite.services.yaml_nodes import Node, Problem
 
 T = TypeVar("T")
 

@@ -7,12 +7,12 @@ wrong here only where that is certain.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from quantum_suite.services.workflows.composite.documents import Node
 from quantum_suite.services.workflows.composite.expressions import Expression
 from quantum_suite.services.workflows.composite.functions import kind_of, type_of
-from quantum_suite.services.workflows.composite.problems import Problem, near
+from quantum_suite.services.workflows.composite.problems import near
 from quantum_suite.services.workflows.composite.templates import Template, Text
 from quantum_suite.services.workflows.interface import Json
+from quantum_suite.services.yaml_nodes import Node, Problem
 
 TYPES = ("string", "integer", "number", "boolean", "array", "object", "null")
 KEYWORDS = (

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from quantum_suite.services.workflows.composite.documents import Node
 from quantum_suite.services.workflows.composite.model import (
     DAY_SECONDS,
     LONGEST_SECONDS,
@@ -25,6 +24,7 @@ from quantum_suite.services.workflows.composite.problems import near
 from quantum_suite.services.workflows.composite.reading import NAME, Reader
 from quantum_suite.services.workflows.composite.templates import Template
 from quantum_suite.services.workflows.interface import ONCE, Retry
+from quantum_suite.services.yaml_nodes import Node
 
 MOST_ROUNDS = 1000
 MOST_BRANCHES = 16

@@ -4,11 +4,10 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from quantum_suite.services.workflows.composite.documents import Node
 from quantum_suite.services.workflows.composite.expressions import Expression, parse_expression
 from quantum_suite.services.workflows.composite.functions import MAX_TEXT, BadExpression, as_text
-from quantum_suite.services.workflows.composite.problems import Problem
 from quantum_suite.services.workflows.interface import Json
+from quantum_suite.services.yaml_nodes import Node, Problem
 
 MAX_VALUES = 200_000
 MAX_CHARACTERS = 8 * 1024 * 1024

@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 
 from quantum_suite.core.events import EventData
-from quantum_suite.services.workflows.composite.documents import Node
 from quantum_suite.services.workflows.composite.expressions import Reference
 from quantum_suite.services.workflows.composite.model import Definition, Trigger
-from quantum_suite.services.workflows.composite.problems import Problem, near
+from quantum_suite.services.workflows.composite.problems import near
 from quantum_suite.services.workflows.composite.schemas import check_value, unknown_member
 from quantum_suite.services.workflows.composite.templates import Template
 from quantum_suite.services.workflows.interface import Json
+from quantum_suite.services.yaml_nodes import Node, Problem
 
 EVENT_MEMBERS = ("id", "type", "time", "stream", "subject", "principal", "correlation_id", "data")
 """What expressions see of an event. What it says of people is not part of it."""

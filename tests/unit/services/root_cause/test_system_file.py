@@ -133,7 +133,7 @@ def test_signals_and_edges_are_taken_as_written() -> None:
         ("changes: {at: 5}", "no list of mappings"),
         ("a: &x [1]\nb: *x", "Anchors"),
         ("edges: " + "[" * 5000, "nested too deeply"),
-        ("a: 1\n---\nb: 2", "2 documents"),
+        ("a: 1\n---\nb: 2", "line 2, column 1: A second document"),
         ("edges: [", "no YAML"),
         ("edges: [" + "[a, b]," * 3000 + "]", "too many values"),
     ],

@@ -2,8 +2,9 @@
 
 import pytest
 
-from quantum_suite.services.workflows.composite.documents import MAX_CHARACTERS, Node, read_document
+from quantum_suite.services.workflows.composite.documents import MAX_CHARACTERS, read_document
 from quantum_suite.services.workflows.composite.problems import InvalidDefinition
+from quantum_suite.services.yaml_nodes import Node
 
 LAUGHS = "a: &a [lol, lol]\nb: &b [*a, *a]\nc: [*b, *b]\n"
 

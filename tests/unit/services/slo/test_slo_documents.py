@@ -2,8 +2,8 @@
 
 import pytest
 
+from quantum_suite.services.slo.documents import MAX_DEPTH, read_documents
 from quantum_suite.services.slo.interface import InvalidSlo
-from quantum_suite.services.slo.yaml_nodes import MAX_DEPTH, read_documents
 
 
 def problem_of(text: str) -> str:
@@ -53,7 +53,7 @@ def test_a_bomb_of_aliases_is_refused_where_it_grows_too_large() -> None:
         ("a: !!python/object:os.system x", "a.yaml:1: a: The tag tag:yaml.org,2002:python/object:os.system"),
         ("[1]: 2", "a.yaml:1: A key must be text."),
         ("[" * 100 + "]" * 100, f"This is nested too deeply. {MAX_DEPTH} levels is the most."),
-        ("a: " + "x" * 600_000, "a.yaml:1: The file has 600003 characters."),
+        ("a: " + "x" * 600_000, "a.yaml:1: The text has 600003 characters."),
         ("a: \0", "a.yaml:1: This is no YAML"),
     ],
 )
