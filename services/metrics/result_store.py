@@ -2,14 +2,9 @@
 
 import csv
 import io
-import json
 import math
-import os
-import re
-import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -18,18 +13,16 @@ import anyio.to_thread
 import orjson
 
 from quantum_suite.core.errors import NotFound
-from quantum_suite.core.ids import new_id
 from quantum_suite.core.masking import mask_text
-from quantum_suite.core.principals import Principal, Role
+from quantum_suite.core.principals import Principal
 from quantum_suite.services.metrics.interface import Series
+from quantum_suite.services.records.folder_records import FolderRecords, RecordKind
 
 KEEP_RESULTS = 100
 """Kept for each owner; the oldest go first."""
 PAGE_POINTS = 4_000
 """Points in a page: about 120 kB of JSON."""
 View = Literal["json", "csv"]
-
-_ID = re.compile(r"query_[0-9a-z]{26}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +47,15 @@ class ResultStore:
     """Keeps answers in files. An answer is stored whole or not at all."""
 
     def __init__(self, directory: Path) -> None:
-        self._directory = directory
+        kind = RecordKind(
+            "query",
+            noun="result",
+            named_in="the answer of query_metrics",
+            record_file="record.json",
+            keep=KEEP_RESULTS,
+            load=lambda told: ResultRecord(**told),
+        )
+        self._records = FolderRecords(directory, kind)
 
     async def save(
         self,
@@ -68,18 +69,27 @@ class ResultStore:
 
         `times` are start, end and step.
         """
-        return await anyio.to_thread.run_sync(self._write, owner.id, source, query, times, series)
+        pages = await anyio.to_thread.run_sync(lambda: list(_pages(series)))
+        start, end, step = times
+        record = ResultRecord(
+            id=self._records.new_id(),
+            owner=owner.id,
+            source=source,
+            query=query,
+            start=start,
+            end=end,
+            step=step,
+            stored_at=datetime.now(UTC).isoformat(),
+            series=len(series),
+            points=sum(len(one.times) for one in series),
+            pages=len(pages),
+        )
+        await self._records.save(record, _files(record, pages))
+        return record
 
     async def get(self, result: str, reader: Principal) -> ResultRecord:
         """Return a record; raises NotFound for one that is not there, or not the reader's to see."""
-        record = await anyio.to_thread.run_sync(self._read, result) if _ID.fullmatch(result) else None
-        if record is None or not _may_see(reader, record):
-            raise NotFound(
-                f"There is no result '{result[:60]}'.",
-                "Take an id from the answer of query_metrics; old results are dropped.",
-                argument="uri",
-            )
-        return record
+        return await self._records.get(result, reader)
 
     async def page(self, result: str, view: View, page: str, reader: Principal) -> bytes:
         """Return a page of the data, counted from 1; raises NotFound."""
@@ -89,53 +99,17 @@ class ResultStore:
             raise NotFound(
                 f"Result '{result}' has no page '{page[:20]}'.", f"It has {record.pages}, from 1.", argument="uri"
             )
-        return await anyio.to_thread.run_sync((self._directory / result / f"{number}.{view}").read_bytes)
+        return await self._records.file(record, f"{number}.{view}")
 
     async def latest(self, reader: Principal, limit: int = 20) -> list[ResultRecord]:
         """Return the newest results the reader may see, newest first."""
+        return await self._records.latest(reader, limit)
 
-        def read() -> list[ResultRecord]:
-            found = (self._read(name) for name in sorted(self._names(), reverse=True))
-            return [record for record in found if record is not None and _may_see(reader, record)][:limit]
 
-        return await anyio.to_thread.run_sync(read)
-
-    def _names(self) -> list[str]:
-        if not self._directory.is_dir():
-            return []
-        return [path.name for path in self._directory.iterdir() if _ID.fullmatch(path.name)]
-
-    def _write(
-        self, owner: str, source: str, query: str, times: tuple[float, float, float], series: Sequence[Series]
-    ) -> ResultRecord:
-        start, end, step = times
-        pages = list(_pages(series))
-        points = sum(len(one.times) for one in series)
-        now = datetime.now(UTC).isoformat()
-        record = ResultRecord(
-            new_id("query"), owner, source, query, start, end, step, now, len(series), points, len(pages)
-        )
-        self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        staged = Path(tempfile.mkdtemp(prefix=".new-", dir=self._directory))
-        try:
-            for number, page in enumerate(pages, 1):
-                _write_durably(staged / f"{number}.json", _json(record, number, page))
-                _write_durably(staged / f"{number}.csv", _csv(page))
-            _write_durably(staged / "record.json", json.dumps(asdict(record)).encode())
-            staged.rename(self._directory / record.id)
-        except BaseException:
-            shutil.rmtree(staged, ignore_errors=True)
-            raise
-        mine = [one for name in sorted(self._names()) if (one := self._read(name)) and one.owner == owner]
-        for old in mine[:-KEEP_RESULTS]:
-            shutil.rmtree(self._directory / old.id, ignore_errors=True)
-        return record
-
-    def _read(self, result: str) -> ResultRecord | None:
-        try:
-            return ResultRecord(**json.loads((self._directory / result / "record.json").read_bytes()))
-        except (OSError, ValueError, TypeError):
-            return None
+def _files(record: ResultRecord, pages: Sequence[Sequence[Series]]) -> Iterator[tuple[str, bytes]]:
+    for number, page in enumerate(pages, 1):
+        yield f"{number}.json", _json(record, number, page)
+        yield f"{number}.csv", _csv(page)
 
 
 def _pages(series: Sequence[Series]) -> Iterator[list[Series]]:
@@ -198,14 +172,3 @@ def _number(value: float) -> float | str:
     if math.isfinite(value):
         return value
     return "NaN" if math.isnan(value) else ("+Inf" if value > 0 else "-Inf")
-
-
-def _write_durably(path: Path, content: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _may_see(reader: Principal, record: ResultRecord) -> bool:
-    return record.owner == reader.id or Role.ADMIN in reader.roles
