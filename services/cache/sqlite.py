@@ -124,7 +124,7 @@ def _stands(db: sqlite3.Connection, tags: Collection[bytes], sequence: int) -> b
     if sequence < floor:
         return False
     marks = ", ".join("?" * len(tags))
-    later = f"SELECT 1 FROM tags WHERE invalidated > ? AND tag IN ({marks}) LIMIT 1"  # noqa: S608 only marks
+    later = f"SELECT 1 FROM tags WHERE invalidated > ? AND tag IN ({marks}) LIMIT 1"  # noqa: S608 - only marks
     return db.execute(later, (sequence, *tags)).fetchone() is None
 
 

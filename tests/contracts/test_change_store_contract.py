@@ -180,7 +180,7 @@ async def test_a_disk_that_is_full_leaves_everything_as_it_was(
         count += 1
         if count == failing:
             raise OSError(errno.ENOSPC, "No space left on device")
-        really(files, path, *rest)  # type: ignore[arg-type]
+        really(files, path, *rest)  # type: ignore[arg-type] # passed on as they came
 
     with monkeypatch.context() as patched:
         patched.setattr(states, "put_state", no_room)
@@ -206,7 +206,7 @@ async def test_a_file_that_somebody_writes_to_in_the_last_moment_is_not_lost(
     really = states.put_state
 
     def meddle(files: TreeFiles, path: str, *rest: object) -> None:
-        really(files, path, *rest)  # type: ignore[arg-type]
+        really(files, path, *rest)  # type: ignore[arg-type] # passed on as they came
         (root / "mode").write_bytes(b"theirs")
 
     with monkeypatch.context() as patched:
@@ -390,7 +390,7 @@ async def test_a_workspace_that_another_holds_is_waited_for_only_so_long(
         def hold(files: TreeFiles, path: str, *rest: object) -> None:
             anyio.from_thread.run_sync(inside.set)
             anyio.from_thread.run(refused.wait)
-            really(files, path, *rest)  # type: ignore[arg-type]
+            really(files, path, *rest)  # type: ignore[arg-type] # passed on as they came
 
         monkeypatch.setattr(states, "put_state", hold)
         async with anyio.create_task_group() as tasks:

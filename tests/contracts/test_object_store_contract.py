@@ -385,7 +385,7 @@ async def test_nobody_else_on_the_machine_can_read_the_files(files: ObstoreObjec
         assert path.stat().st_mode & 0o777 == (0o700 if path.is_dir() else 0o600), path
 
 
-async def test_a_put_is_synced_before_it_returns(files: ObstoreObjectStore, tmp_path: Path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+async def test_a_put_is_synced_before_it_returns(files: ObstoreObjectStore, tmp_path: Path, monkeypatch) -> None:  # type: ignore[no-untyped-def] # a fixture's type
     synced: set[Path] = set()
     fsync = os.fsync
 

@@ -33,7 +33,7 @@ def ran(
         for path, lines in reached.items()
     )
     cases = tuple(TestCase(test, outcome) for test, outcome in outcomes.items())
-    return TestRun("pytest", "9", cases, "finished", Isolation.RLIMITS, 0.1, "", coverage, **more)  # type: ignore[arg-type]
+    return TestRun("pytest", "9", cases, "finished", Isolation.RLIMITS, 0.1, "", coverage, **more)  # type: ignore[arg-type] # any field
 
 
 REACHED = {

@@ -50,7 +50,7 @@ async def sandbox(request: pytest.FixtureRequest, place: Path) -> Sandbox:
 def python(program: str, *, cwd: Path, **options: object) -> SandboxCommand:
     options.setdefault("limits", SOME)
     options.setdefault("writable", [cwd])
-    return SandboxCommand([sys.executable, "-S", "-c", program], cwd=cwd, **options)  # type: ignore[arg-type]
+    return SandboxCommand([sys.executable, "-S", "-c", program], cwd=cwd, **options)  # type: ignore[arg-type] # any field
 
 
 def running(mark: str) -> list[psutil.Process]:
@@ -411,7 +411,7 @@ async def test_a_folder_that_does_not_exist_is_told(sandbox: Sandbox, tmp_path: 
         {"cwd": tmp_path, "readable": [missing]},
     ):
         with pytest.raises(ConfigurationError, match="missing does not exist"):
-            await sandbox.run(SandboxCommand(["true"], **options))  # type: ignore[arg-type]
+            await sandbox.run(SandboxCommand(["true"], **options))  # type: ignore[arg-type] # any field
     (tmp_path / "file").touch()
     with pytest.raises(ConfigurationError, match="is not a folder"):
         await sandbox.run(SandboxCommand(["true"], cwd=tmp_path / "file"))

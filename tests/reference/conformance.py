@@ -15,7 +15,7 @@ from reference.npm import NODE, environment, install
 PINNED = Path(__file__).parent / "conformance_suite"
 ENTRY = Path("node_modules", "@modelcontextprotocol", "conformance", "dist", "index.js")
 
-RUN_SECONDS = 90
+RUN_SECONDS = 270
 
 
 class SuiteFailed(Exception):

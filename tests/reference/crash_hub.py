@@ -38,7 +38,7 @@ from reference.crash_work import (
 
 # Optional parts are imported when they are needed: here at once, before anything is forked.
 import quantum_suite.hub.data_plane.postgres
-import quantum_suite.services.workflows.dbos.workflows  # noqa: F401
+import quantum_suite.services.workflows.dbos.workflows  # noqa: F401 - before anything is forked
 from quantum_suite.core.errors import Conflict, SuiteError, Unavailable
 from quantum_suite.core.events import NewEvent
 from quantum_suite.core.ids import new_id

@@ -58,9 +58,9 @@ class Narrowing:
 
         session.config.pluginmanager.register(self)
         # pytest asks the loader for the methods of a TestCase, and makes an item of each.
-        unittest.TestLoader.getTestCaseNames = narrowed  # type: ignore[assignment]
+        unittest.TestLoader.getTestCaseNames = narrowed  # type: ignore[assignment] # put in its place for a while
         try:
             yield
         finally:
-            unittest.TestLoader.getTestCaseNames = original  # type: ignore[method-assign]
+            unittest.TestLoader.getTestCaseNames = original  # type: ignore[method-assign] # put back
             session.config.pluginmanager.unregister(self)

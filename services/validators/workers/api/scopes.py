@@ -66,7 +66,7 @@ def own_nodes(scope: ast.AST) -> Iterator[tuple[ast.AST, ast.AST]]:
 
 def _children(node: ast.AST) -> list[ast.AST]:
     if isinstance(node, ast.Try) or type(node).__name__ == "TryStar":
-        forgiving = any(h.type is None or names_in(h.type) & _FORGIVING for h in node.handlers)  # type: ignore[attr-defined]
+        forgiving = any(h.type is None or names_in(h.type) & _FORGIVING for h in node.handlers)  # type: ignore[attr-defined] # TryStar has them too
         return [] if forgiving else list(ast.iter_child_nodes(node))
     if isinstance(node, (ast.If, ast.IfExp, ast.While)) and _guards(node.test):
         return []

@@ -750,7 +750,7 @@ async def test_a_server_that_does_not_speak_the_modern_era_is_told_from_one_that
         await request.answer(body, status)
 
     async with serving(refuse) as server:
-        server._answer = refuse  # type: ignore[method-assign]
+        server._answer = refuse  # type: ignore[method-assign] # this server alone
         with pytest.raises(RpcError) as caught:
             async with linked(server):
                 pass
@@ -765,7 +765,7 @@ async def test_a_server_in_trouble_is_away_whatever_the_era(status: int, era: Er
         await request.answer(status=status)
 
     async with serving(refuse) as server:
-        server._answer = refuse  # type: ignore[method-assign]
+        server._answer = refuse  # type: ignore[method-assign] # this server alone
         with pytest.raises(Unavailable, match=str(status)):
             async with linked(server, era):
                 pass
@@ -776,7 +776,7 @@ async def test_a_server_that_never_answers_is_given_up() -> None:
         await asyncio.sleep(600)
 
     async with serving(hang) as server:
-        server._answer = hang  # type: ignore[method-assign]
+        server._answer = hang  # type: ignore[method-assign] # this server alone
         with pytest.raises(Unavailable, match="did not answer within"):
             async with linked(server, connect_seconds=0.1):
                 pass

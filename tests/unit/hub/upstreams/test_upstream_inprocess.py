@@ -200,7 +200,7 @@ async def test_changes_are_announced_to_every_distinct_listener_once() -> None:
     link = await connector.connect(MODERN, announce)
     await connector.connect(LinkKey("handshake", "me"), announce)
     await connector.connect(LinkKey("handshake", "you"), announce_too)
-    await eventually(lambda: len(server._subscriptions._listeners) == 2)  # type: ignore[attr-defined]
+    await eventually(lambda: len(server._subscriptions._listeners) == 2)  # type: ignore[attr-defined] # nothing else tells
     await call(link, "change")
     await eventually(lambda: bool(heard) and bool(other))
 

@@ -380,4 +380,4 @@ async def test_a_link_that_will_not_close_delays_the_end_only_so_long() -> None:
     with anyio.fail_after(25):
         async with pool_of(connector, close_seconds=0.05) as pool:
             await ask(pool)
-            connector.links[0].aclose = for_ever  # type: ignore[method-assign]
+            connector.links[0].aclose = for_ever  # type: ignore[method-assign] # this link alone

@@ -46,7 +46,7 @@ async def ignore(method: str, params: Json) -> None:
 
 def server(program: str, **options: object) -> StdioConnector:
     options = {"grace_seconds": 0.3, "connect_seconds": 20, **options}
-    return StdioConnector(sys.executable, ["-S", "-c", SPEAKS + program], **options)  # type: ignore[arg-type]
+    return StdioConnector(sys.executable, ["-S", "-c", SPEAKS + program], **options)  # type: ignore[arg-type] # any field
 
 
 async def connect(connector: StdioConnector, era: Era = "handshake") -> StdioLink:
