@@ -21,6 +21,8 @@ from quantum_suite.hub.access.sqlite_keys import SqliteKeyStore
 from quantum_suite.hub.mounts import Extra
 from quantum_suite.servers.module import Services
 from quantum_suite.servers.module_server import ModuleServer
+from quantum_suite.servers.qinfra.prompts import add_prompts
+from quantum_suite.servers.qinfra.recovery_resources import add_recovery_resources
 from quantum_suite.servers.qinfra.recovery_tools import add_recovery_tools
 from quantum_suite.services.capacity.memory import MemoryCapacity
 from quantum_suite.services.encryption.memory import MemoryKeyProvider
@@ -66,6 +68,8 @@ async def house(home: Path, scratch: Path) -> AsyncIterator[House]:
     services = Services(home / "data", Workspaces((home,)), MemoryCapacity(1), events, recovery=recovery)
     server = ModuleServer("qinfra", title="QInfra", instructions="", version="0", log_level="WARNING")
     add_recovery_tools(server, recovery, Driller(recovery, events, services.capacity), services.workspaces)
+    add_recovery_resources(server, recovery)
+    add_prompts(server)
     async with running_hub(home, {}, extra=[Extra("qinfra", server, "qinfra")]) as hub:
         yield House(home, hub.url, events)
 
