@@ -3,9 +3,7 @@
 A state may be lost at any time (a disk, another machine): the watch then learns anew from its source's past.
 """
 
-import os
 import re
-import tempfile
 import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -16,6 +14,7 @@ import anyio.to_thread
 import orjson
 
 from quantum_suite.services.anomalies.watch import Look, Watch
+from quantum_suite.services.records.durable_files import replace_durably
 
 _ID = re.compile(r"watch_[0-9a-z]{26}")
 
@@ -63,15 +62,4 @@ class WatchStates:
 
     def _write(self, watch: str, state: WatchState) -> None:
         told = {"detectors": state.detectors, "look": asdict(state.look) if state.look else None}
-        content = zlib.compress(orjson.dumps(told), level=1)
-        self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        descriptor, name = tempfile.mkstemp(prefix=".new-", dir=self._directory)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(name).replace(self._path(watch))
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
+        replace_durably(self._path(watch), zlib.compress(orjson.dumps(told), level=1))

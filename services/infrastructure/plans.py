@@ -1,9 +1,7 @@
 """Keeps plans until they are applied: the plan as everybody may read it, and, sealed, what it was asked with."""
 
 import json
-import os
 import re
-import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,6 +15,7 @@ from quantum_suite.services.encryption.cipher import Opener, Sealer, key_id_of
 from quantum_suite.services.encryption.interface import KeyProvider
 from quantum_suite.services.infrastructure.interface import ImportRequest, StackRef, StackRequest
 from quantum_suite.services.infrastructure.plan import Plan
+from quantum_suite.services.records.durable_files import replace_durably
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _KEPT = 500
@@ -80,11 +79,7 @@ class FilePlanStore:
         return body if isinstance(body, dict) else None
 
     def _write(self, digest: str, content: bytes) -> None:
-        self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        descriptor, name = tempfile.mkstemp(dir=self._directory, suffix=".new")
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-        Path(name).replace(self._directory / f"{digest}.json")
+        replace_durably(self._directory / f"{digest}.json", content)
         self._tidy()
 
     def _tidy(self) -> None:

@@ -1,17 +1,14 @@
 """Keeps drills' evidence: one file each, named by the drill, and the digest of what it holds."""
 
 import hashlib
-import os
-import re
-import tempfile
 from pathlib import Path
 
 import anyio.to_thread
 
 from quantum_suite.core.errors import Damaged, NotFound
+from quantum_suite.services.records.file_records import FileRecords
 from quantum_suite.services.recovery.interface import DrillKind, DrillReport
 
-_ID = re.compile(r"drill_[0-9a-z]{26}")
 _KEPT = 1_000
 
 
@@ -19,7 +16,7 @@ class DrillRecords:
     """A folder of reports. The oldest go when there are very many; what is kept is never changed."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self._files = FileRecords(folder, "drill", _KEPT)
 
     async def keep(self, report: DrillReport) -> str:
         """Keep a report, on the disk when this returns; returns the SHA-256 of its JSON."""
@@ -39,8 +36,8 @@ class DrillRecords:
 
     def _past(self, kind: DrillKind, owner: str, limit: int) -> list[DrillReport]:
         found = []
-        for path in sorted(self._folder.glob("drill_*.json"), reverse=True):
-            report = self._read(path.stem)
+        for drill in self._files.newest():
+            report = self._read(drill)
             if report.request.kind == kind and report.owner == owner and report.rto_seconds is not None:
                 found.append(report)
                 if len(found) == limit:
@@ -49,9 +46,7 @@ class DrillRecords:
 
     def _read(self, drill: str) -> DrillReport:
         try:
-            if not _ID.fullmatch(drill):
-                raise FileNotFoundError
-            digest, _, content = (self._folder / f"{drill}.json").read_bytes().partition(b"\n")
+            digest, _, content = self._files.read(drill).partition(b"\n")
         except FileNotFoundError:
             raise NotFound(f"There is no drill '{drill}'.", "run_drill's answer names its drill.") from None
         if hashlib.sha256(content).hexdigest().encode() != digest:
@@ -59,17 +54,9 @@ class DrillRecords:
         return DrillReport.model_validate_json(content)
 
     def _write(self, report: DrillReport) -> str:
-        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         content = _json(report)
         digest = hashlib.sha256(content).hexdigest()
-        descriptor, name = tempfile.mkstemp(dir=self._folder, suffix=".new")
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(digest.encode() + b"\n" + content)
-            file.flush()
-            os.fsync(descriptor)
-        Path(name).replace(self._folder / f"{report.id}.json")
-        for path in sorted(self._folder.glob("drill_*.json"), reverse=True)[_KEPT:]:
-            path.unlink(missing_ok=True)
+        self._files.write(report.id, digest.encode() + b"\n" + content)
         return digest
 
 

@@ -91,7 +91,7 @@ async def test_no_name_reaches_beyond_a_records_files(tmp_path: Path, name: str)
     with pytest.raises(ValueError, match="no name of a file"):
         await notes.file(note, name)
     with pytest.raises(ValueError, match="no name of a file"):
-        await saved(notes, **{name: b"x"})
+        await notes.save(Note(notes.new_id(), ANN.id), [(name, b"x")])
     assert await notes.latest(ANN) == [note]
 
 
