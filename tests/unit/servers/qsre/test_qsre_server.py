@@ -6,7 +6,8 @@ import pytest
 from reference.services import services
 
 from quantum_suite.servers.qsre import build
-from quantum_suite.tools.qsre import engine_status
+from quantum_suite.services import installed_engines
+from quantum_suite.tools.qsre.engine_status import metric_engines
 
 
 def test_what_it_stands_on_is_listed(tmp_path: Path) -> None:
@@ -21,11 +22,11 @@ def test_what_is_missing_comes_with_the_command_that_installs_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def missing(name: str) -> str:
-        raise engine_status.PackageNotFoundError(name)
+        raise installed_engines.PackageNotFoundError(name)
 
-    monkeypatch.setattr(engine_status, "version", missing)
+    monkeypatch.setattr(installed_engines, "version", missing)
     monkeypatch.setenv("PATH", str(tmp_path))
-    found = {engine.name: engine for engine in engine_status.metric_engines()}
+    found = {engine.name: engine for engine in metric_engines()}
     assert not any(engine.available for engine in found.values())
     assert "pip install 'quantum-suite[sre]'" in (found["matplotlib"].install_command or "")
     assert found["promtool"].install_command == "apt-get install prometheus"
