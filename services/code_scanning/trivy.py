@@ -22,8 +22,9 @@ from quantum_suite.core.errors import EngineError, EngineMissing
 from quantum_suite.core.findings import Confidence, Region, Severity
 from quantum_suite.core.scans import Scanner
 from quantum_suite.services.code_scanning.interface import EngineReport, EngineRequest, RawFinding, StagedFile
-from quantum_suite.services.code_scanning.locate_program import Program, embedded_version, locate_program
+from quantum_suite.services.code_scanning.locate_program import Program, locate_program
 from quantum_suite.services.code_scanning.rule_book import RuleBook
+from quantum_suite.services.installed_engines import embedded_version
 from quantum_suite.services.process import ProcessError, run
 from quantum_suite.services.scans.interface import UnassessedFile
 

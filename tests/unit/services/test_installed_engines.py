@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from quantum_suite.core.engines import EngineStatus
-from quantum_suite.services.installed_engines import package_status, program_status
+from quantum_suite.services.installed_engines import embedded_version, package_status, program_status
 
 
 def test_a_package_is_told_with_its_version() -> None:
@@ -28,7 +28,26 @@ def test_a_program_is_told_with_its_place(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setenv("PATH", str(tmp_path))
     expected = EngineStatus(name="engine", provides="turning", available=True, location=str(program))
     assert program_status("engine", "turning", "apt-get install engine") == expected
+    assert program_status("turner", "turning", "", program="engine").location == str(program)
     program.chmod(0o644)
     found = program_status("engine", "turning", "apt-get install engine")
     assert (found.available, found.location, found.problem) == (False, None, "engine was not found")
     assert found.install_command == "apt-get install engine"
+
+
+@pytest.mark.parametrize(
+    ("content", "version"),
+    [
+        (b"", None),
+        (b"no version here", None),
+        (b"x app.ver=1.2.3 y", "1.2.3"),
+        (b"app.ver=1.2.3 app.ver=dev", "1.2.3"),
+        (b"app.ver=1.2.3 app.ver=4.5.60", "4.5.60"),
+        (b"app.ver=15.18\n", "15.18"),
+    ],
+)
+def test_a_version_is_read_without_running_the_program(
+    tmp_path: Path, content: bytes, version: str | None
+) -> None:
+    (tmp_path / "program").write_bytes(content)
+    assert embedded_version(tmp_path / "program", b"app.ver=") == version

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from quantum_suite.services.code_scanning.locate_program import embedded_version, locate_program
+from quantum_suite.services.code_scanning.locate_program import locate_program
 
 
 def test_a_program_on_path_has_no_distribution(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -31,20 +31,3 @@ def test_the_program_of_a_distribution_is_preferred(tmp_path: Path, monkeypatch:
     assert found is not None
     assert found.path != other
     assert found.distribution_version is not None
-
-
-@pytest.mark.parametrize(
-    ("content", "version"),
-    [
-        (b"", None),
-        (b"no version here", None),
-        (b"x app.ver=1.2.3 y", "1.2.3"),
-        (b"app.ver=1.2.3 app.ver=dev", "1.2.3"),
-        (b"app.ver=1.2.3 app.ver=4.5.60", "4.5.60"),
-    ],
-)
-def test_a_version_is_read_without_running_the_program(
-    tmp_path: Path, content: bytes, version: str | None
-) -> None:
-    (tmp_path / "program").write_bytes(content)
-    assert embedded_version(tmp_path / "program", b"app.ver=") == version

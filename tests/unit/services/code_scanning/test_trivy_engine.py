@@ -10,9 +10,10 @@ from quantum_suite.core.findings import Confidence, Severity
 from quantum_suite.core.scans import Scanner
 from quantum_suite.services.code_scanning import trivy
 from quantum_suite.services.code_scanning.interface import EngineReport, EngineRequest, StagedFile
-from quantum_suite.services.code_scanning.locate_program import Program, embedded_version, locate_program
+from quantum_suite.services.code_scanning.locate_program import Program, locate_program
 from quantum_suite.services.code_scanning.rule_book import RuleBook
 from quantum_suite.services.code_scanning.trivy import DISTRIBUTION, TrivyEngine, refuse_version
+from quantum_suite.services.installed_engines import embedded_version
 
 pytestmark = pytest.mark.anyio
 
