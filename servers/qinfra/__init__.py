@@ -13,10 +13,10 @@ from quantum_suite.services.encryption.file import FileKeyProvider
 from quantum_suite.services.infrastructure.opening import Infrastructure, open_infrastructure
 from quantum_suite.services.infrastructure_policy.rego import RegoPolicyCheck
 from quantum_suite.services.recovery.opening import Recovery, open_recovery
-from quantum_suite.services.recovery.programs import engine_status
 from quantum_suite.tools.qinfra.apply_stack import StackRunner
 from quantum_suite.tools.qinfra.check_policy import PolicyJudge
 from quantum_suite.tools.qinfra.detect_drift import DriftFinder
+from quantum_suite.tools.qinfra.engine_status import infrastructure_engines
 from quantum_suite.tools.qinfra.list_resources import ResourceLister
 from quantum_suite.tools.qinfra.preview_stack import StackPlanner
 from quantum_suite.tools.qinfra.run_drill import Driller
@@ -53,7 +53,7 @@ def build(services: Services) -> Module:
     )
     add_recovery_resources(server, recovery)
     add_prompts(server)
-    return Module(server, lambda: (engine_status(),))
+    return Module(server, infrastructure_engines)
 
 
 def _alone(services: Services) -> Infrastructure:

