@@ -210,7 +210,8 @@ async def _servers(settings: HubSettings, running: bool) -> AsyncIterator[Check]
     for module, found in engines.items():
         for engine in found:
             if engine.available:
-                detail = f"{engine.name} {engine.version or ''}".rstrip() + f" ({engine.provides})"
+                what = engine.version or engine.location or ""
+                detail = f"{engine.name} {what}".rstrip() + f" ({engine.provides})"
                 yield Check(name=f"engine of {module}", state="ok", detail=detail)
             else:
                 yield Check(

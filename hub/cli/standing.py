@@ -45,7 +45,8 @@ def print_engines(console: Console, engines: Mapping[str, Sequence[EngineStatus]
         for engine in found:
             line = Text("  found    " if engine.available else "  missing  ")
             line.stylize("green" if engine.available else "yellow")
-            line.append(f"{engine.name} {engine.version or ''}".rstrip(), style="bold")
+            found_as = engine.version or printable(engine.location or "")
+            line.append(f"{engine.name} {found_as}".rstrip(), style="bold")
             line.append(f"  {engine.provides}")
             if not engine.available:
                 if engine.problem:
