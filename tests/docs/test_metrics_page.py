@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from docs.pages import ROOT, fits
 from mcp import Client
-from mcp.types import TextContent
+from reference.answers import text_of
 from reference.hub import running_hub
 from reference.prometheus import Watched
 from reference.services import services
@@ -38,7 +38,7 @@ async def test_the_calls_are_answered_as_the_page_says(tmp_path: Path, watched: 
                 filled = call.replace("${start}", str(past.start)).replace("${end}", str(past.times[-1]))
                 made: dict[str, Any] = json.loads(filled)
                 result = await client.call_tool(f"page_{made['tool']}", made["arguments"])
-                printed = "\n".join(block.text for block in result.content if isinstance(block, TextContent))
+                printed = text_of(result)
                 assert fits(expected, printed), printed
 
 

@@ -1,8 +1,7 @@
 """Who may see and call what, through the real hub: keys, roles, approval, audit."""
 
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,12 +10,10 @@ import anyio
 import httpx2
 import pytest
 from mcp import Client, MCPError
-from mcp.client.streamable_http import streamable_http_client
 from mcp.server.lowlevel import Server
 from mcp.server.mcpserver import MCPServer
 from mcp.types import (
     CallToolResult,
-    ElicitResult,
     ListToolsResult,
     ReadResourceResult,
     ResourceLink,
@@ -26,10 +23,10 @@ from mcp.types import (
     ToolAnnotations,
 )
 from reference.hub import bad, eventually, running_hub, status, tool_names
+from reference.people import Person, client_with, make_key, revoke_key
 
 from quantum_suite.core.principals import Role
 from quantum_suite.hub.access import revocation
-from quantum_suite.hub.access.sqlite_keys import SqliteKeyStore
 from quantum_suite.hub.envelope import hub_envelope
 from quantum_suite.hub.mounts import Extra
 from quantum_suite.hub.serve import pages
@@ -76,20 +73,6 @@ def a_linking_server() -> Server[Any]:
 THINGS = [Extra("things", a_server(), "things")]
 
 
-def a_key(home: Path, role: Role) -> str:
-    with SqliteKeyStore(home / "data" / "keys.db") as keys:
-        return keys.create(f"a-{role}", [role])[1]
-
-
-@asynccontextmanager
-async def with_key(url: str, key: str, **more: Any) -> AsyncIterator[Client]:
-    async with (
-        httpx2.AsyncClient(headers={"Authorization": f"Bearer {key}"}, timeout=30) as http,
-        Client(streamable_http_client(url, http_client=http), **more) as client,
-    ):
-        yield client
-
-
 def audited(home: Path) -> list[dict[str, Any]]:
     files = sorted((home / "data" / "audit").glob("*.jsonl"))
     return [json.loads(line) for file in files for line in file.read_text().splitlines()]
@@ -97,8 +80,8 @@ def audited(home: Path) -> list[dict[str, Any]]:
 
 async def test_a_viewer_neither_sees_nor_calls_what_changes_things(tmp_path) -> None:
     async with running_hub(tmp_path, {}, extra=THINGS) as hub:
-        key = a_key(tmp_path, Role.VIEWER)
-        async with with_key(hub.url, key) as client:
+        key = make_key(tmp_path, "a-viewer", Role.VIEWER)
+        async with client_with(hub.url, key) as client:
             assert {n for n in await tool_names(client) if n.startswith("things")} == {"things_look"}
             assert not (await client.call_tool("things_look", {})).is_error
             with pytest.raises(MCPError) as hidden:
@@ -112,19 +95,10 @@ async def test_a_viewer_neither_sees_nor_calls_what_changes_things(tmp_path) -> 
 @pytest.mark.parametrize("mode", ["2026-07-28", "legacy"])
 @pytest.mark.parametrize("approved", [True, False])
 async def test_an_operator_destroys_only_what_a_person_approves(tmp_path, mode, approved) -> None:
-    asked: list[str] = []
-
-    async def person(context: Any, params: Any) -> ElicitResult:
-        asked.append(params.message)
-        return (
-            ElicitResult(action="accept", content={"approve": True})
-            if approved
-            else ElicitResult(action="decline")
-        )
-
+    person = Person(approved)
     async with running_hub(tmp_path, {}, extra=THINGS) as hub:
-        key = a_key(tmp_path, Role.OPERATOR)
-        async with with_key(hub.url, key, mode=mode, elicitation_callback=person) as client:
+        key = make_key(tmp_path, "an-operator")
+        async with client_with(hub.url, key, mode=mode, elicitation_callback=person) as client:
             assert "things_wipe" in await tool_names(client)
             if approved:
                 result = await client.call_tool("things_wipe", {"what": "disk"})
@@ -133,8 +107,8 @@ async def test_an_operator_destroys_only_what_a_person_approves(tmp_path, mode, 
             else:
                 with pytest.raises(MCPError):
                     await client.call_tool("things_wipe", {"what": "disk"})
-    assert len(asked) == 1
-    assert "things_wipe" in asked[0]
+    assert len(person.asked) == 1
+    assert "things_wipe" in person.asked[0]
 
 
 async def test_a_wrong_key_is_refused_even_on_this_machine(tmp_path) -> None:
@@ -165,7 +139,7 @@ async def test_every_call_is_audited_with_a_digest_and_no_argument_values(tmp_pa
 
 async def test_a_principals_session_is_no_use_to_another(tmp_path) -> None:
     async with running_hub(tmp_path, {}, extra=THINGS) as hub, httpx2.AsyncClient() as http:
-        key = a_key(tmp_path, Role.VIEWER)
+        key = make_key(tmp_path, "a-viewer", Role.VIEWER)
         headers = {"Accept": "application/json, text/event-stream"}
         params = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "c", "version": "1"}}
         body = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params}
@@ -189,7 +163,7 @@ async def test_a_resource_that_was_linked_to_one_principal_is_unknown_to_every_o
     async with (
         running_hub(tmp_path, {}, extra=extra) as hub,
         Client(hub.url) as mine,
-        with_key(hub.url, a_key(tmp_path, Role.VIEWER)) as theirs,
+        client_with(hub.url, make_key(tmp_path, "a-viewer", Role.VIEWER)) as theirs,
     ):
         await mine.call_tool("linking_link", {})
         read = await mine.read_resource("private://1")
@@ -208,7 +182,7 @@ async def test_only_an_admin_reads_paths_of_this_machine_and_what_servers_printe
         found = await status(admin, "bad")
         assert "db.internal" in found["problem"]
         assert str(tmp_path) in found["source"]
-        async with with_key(hub.url, a_key(tmp_path, Role.OPERATOR)) as operator:
+        async with client_with(hub.url, make_key(tmp_path, "an-operator")) as operator:
             for hidden in ("details", "bad/stderr"):
                 with pytest.raises(MCPError, match="not found"):
                     await operator.read_resource(f"quantum://hub/servers/{hidden}")
@@ -230,7 +204,7 @@ async def test_a_policy_that_is_added_is_soon_in_force_and_a_broken_one_changes_
     policies.mkdir(parents=True)
     async with (
         running_hub(tmp_path, {}, extra=THINGS) as hub,
-        with_key(hub.url, a_key(tmp_path, Role.VIEWER)) as client,
+        client_with(hub.url, make_key(tmp_path, "a-viewer", Role.VIEWER)) as client,
     ):
         assert "things_look" in await tool_names(client)
         async with client.listen(tools_list_changed=True) as changes:
@@ -255,7 +229,7 @@ async def test_a_policy_that_is_added_is_soon_in_force_and_a_broken_one_changes_
 async def test_a_revoked_keys_open_streams_end(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(revocation, "RECHECK_SECONDS", 0.05)
     async with running_hub(tmp_path, {}, extra=THINGS) as hub:
-        key = a_key(tmp_path, Role.VIEWER)
+        key = make_key(tmp_path, "a-viewer", Role.VIEWER)
         headers = {"Authorization": f"Bearer {key}", "Accept": "application/json, text/event-stream"}
         async with httpx2.AsyncClient(headers=headers, timeout=30) as http, anyio.create_task_group() as tasks:
             session = {"Mcp-Session-Id": await a_session(http, hub.url)}
@@ -276,8 +250,7 @@ async def test_a_revoked_keys_open_streams_end(tmp_path, monkeypatch) -> None:
             with anyio.fail_after(50):
                 await opened.acquire()
                 await opened.acquire()
-                with SqliteKeyStore(tmp_path / "data" / "keys.db") as keys:
-                    keys.revoke("a-viewer")
+                revoke_key(tmp_path, "a-viewer")
 
                 async def both_ended():
                     return len(ended) == 2
@@ -289,7 +262,7 @@ async def test_a_revoked_keys_open_streams_end(tmp_path, monkeypatch) -> None:
 async def test_metrics_are_for_those_who_may_call_and_readiness_names_nobody(tmp_path, shown) -> None:
     async with running_hub(tmp_path, {}, extra=THINGS) as hub:
         app = HubApp(hub.gateway, HubSettings(data_dir=tmp_path), routes=pages(hub.gateway))
-        key = a_key(tmp_path, Role.VIEWER) if shown == "a good key" else "qs_wrong"
+        key = make_key(tmp_path, "a-viewer", Role.VIEWER) if shown == "a good key" else "qs_wrong"
         headers = [(b"host", b"localhost")]
         if shown != "nothing":
             headers.append((b"authorization", f"Bearer {key}".encode()))
@@ -341,5 +314,5 @@ async def test_a_server_nothing_of_which_is_permitted_is_not_even_introduced(tmp
     async with running_hub(tmp_path, {}, extra=extra) as hub:
         async with Client(hub.url, mode=mode) as admin:
             assert "picture" in (admin.instructions or "")
-        async with with_key(hub.url, a_key(tmp_path, Role.VIEWER), mode=mode) as viewer:
+        async with client_with(hub.url, make_key(tmp_path, "a-viewer", Role.VIEWER), mode=mode) as viewer:
             assert "picture" not in (viewer.instructions or "")

@@ -1,26 +1,18 @@
 """Where an upstream tells callers apart, each principal's calls carry its own credentials and nobody else's."""
 
 import sys
-from pathlib import Path
 
 import anyio
-import httpx2
 import pytest
 from mcp import Client, MCPError
-from mcp.client.streamable_http import streamable_http_client
 from reference.hub import REFERENCE, call_text, eventually, running_hub, tool_names
+from reference.people import client_with, make_key
 from reference.running import listening
 
 from quantum_suite.core.principals import Role
-from quantum_suite.hub.access.sqlite_keys import SqliteKeyStore
 
 pytestmark = pytest.mark.anyio
 NAMES = ("ada", "grace")
-
-
-def a_key(home: Path, name: str) -> str:
-    with SqliteKeyStore(home / "data" / "keys.db") as keys:
-        return keys.create(name, [Role.VIEWER])[1]
 
 
 @pytest.mark.parametrize("mode", ["2026-07-28", "legacy"])
@@ -32,11 +24,8 @@ async def test_interleaved_calls_of_two_principals_never_swap_credentials(tmp_pa
         async with running_hub(tmp_path, {"who": entry}) as hub, anyio.create_task_group() as tasks:
 
             async def calls_as(name: str) -> None:
-                headers = {"Authorization": f"Bearer {a_key(tmp_path, name)}"}
-                async with (
-                    httpx2.AsyncClient(headers=headers, timeout=30) as http,
-                    Client(streamable_http_client(hub.url, http_client=http), mode=mode) as client,
-                ):
+                key = make_key(tmp_path, name, Role.VIEWER)
+                async with client_with(hub.url, key, mode=mode) as client:
                     for _ in range(25):
                         assert await call_text(client, "who_whoami") == f"Bearer of-{name}"
 

@@ -2,24 +2,23 @@
 
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import anyio
-import httpx2
 import pytest
 from mcp import Client, MCPError
-from mcp.client.streamable_http import streamable_http_client
-from mcp.types import CallToolResult, ElicitResult, ResourceLink, TextContent, TextResourceContents
+from mcp.types import ResourceLink
+from reference.answers import read, refusal, told
 from reference.happenings import Happened, Noticed, happen
 from reference.hub import eventually, running_hub, tool_names
+from reference.people import Person, client_with, make_key
 
 from quantum_suite.core.errors import ConfigurationError
 from quantum_suite.core.events import Event, EventFilter
 from quantum_suite.core.principals import Role
-from quantum_suite.hub.access.sqlite_keys import SqliteKeyStore
 from quantum_suite.hub.mounts import Extra
 from quantum_suite.servers.events import build
 from quantum_suite.servers.module import Services
@@ -60,18 +59,9 @@ class House:
     events: MemoryEventStore
     mailer: Mailer
 
-    @asynccontextmanager
-    async def client(self, role: Role | None = None, **more: Any) -> AsyncIterator[Client]:
+    def client(self, role: Role | None = None, **more: Any) -> AbstractAsyncContextManager[Client]:
         """Connect with a key of a role (`key:one`); without one, as the person at this machine (an admin)."""
-        headers = {}
-        if role is not None:
-            with SqliteKeyStore(self.home / "data" / "keys.db") as keys:
-                headers["Authorization"] = f"Bearer {keys.create('one', [role])[1]}"
-        async with (
-            httpx2.AsyncClient(headers=headers, timeout=30) as http,
-            Client(streamable_http_client(self.url, http_client=http), **more) as client,
-        ):
-            yield client
+        return client_with(self.url, make_key(self.home, "one", role) if role else None, **more)
 
 
 @asynccontextmanager
@@ -98,32 +88,17 @@ async def house(home: Path, *, analytics: bool = True) -> AsyncIterator[House]:
         tasks.cancel_scope.cancel()
 
 
-def text_of(result: CallToolResult) -> str:
-    return "\n".join(block.text for block in result.content if isinstance(block, TextContent))
-
-
 async def call(client: Client, tool: str, **arguments: Any) -> dict[str, Any]:
-    result = await client.call_tool(f"events_{tool}", arguments)
-    assert not result.is_error, text_of(result)
-    assert result.structured_content is not None
-    return result.structured_content
+    return told(await client.call_tool(f"events_{tool}", arguments))
 
 
 async def refused(client: Client, tool: str, **arguments: Any) -> str:
-    result = await client.call_tool(f"events_{tool}", arguments)
-    assert result.is_error, text_of(result)
-    return text_of(result)
+    return refusal(await client.call_tool(f"events_{tool}", arguments))
 
 
-async def read(client: Client, uri: str) -> dict[str, Any]:
-    content = (await client.read_resource(uri, cache_mode="bypass")).contents[0]
-    assert isinstance(content, TextResourceContents)
-    page: dict[str, Any] = json.loads(content.text)
+async def page_of(client: Client, uri: str) -> dict[str, Any]:
+    page: dict[str, Any] = json.loads(await read(client, uri))
     return page
-
-
-async def yes(context: Any, params: Any) -> ElicitResult:
-    return ElicitResult(action="accept", content={"approve": True})
 
 
 async def test_an_administrator_asks_in_sql_and_sees_everybodys_events(tmp_path: Path) -> None:
@@ -146,8 +121,8 @@ async def test_others_see_their_own_events_alone_and_write_no_queries(tmp_path: 
         assert "administrators" in await refused(client, "list_parked_events")
         assert "no stream" in await refused(client, "list_events", stream="demo.thing/2")
         with pytest.raises(MCPError, match="no stream"):
-            await read(client, "quantum://events/streams/demo.thing.2")
-        page = await read(client, "quantum://events/streams/demo.thing.1")
+            await page_of(client, "quantum://events/streams/demo.thing.2")
+        page = await page_of(client, "quantum://events/streams/demo.thing.1")
         assert [event["data"]["number"] for event in page["events"]] == [1, 2]
         assert page["next"] is None
 
@@ -166,13 +141,13 @@ async def test_events_link_to_their_history_which_is_paged(tmp_path: Path) -> No
         await happen(home.events, 1, thing="odd:name/with~more")
         result = await client.call_tool("events_list_events", {"stream": "demo.thing/odd:name/with~more"})
         (link,) = [block for block in result.content if isinstance(block, ResourceLink)]
-        assert len((await read(client, str(link.uri)))["events"]) == 1
+        assert len((await page_of(client, str(link.uri)))["events"]) == 1
         first = await call(client, "list_events", stream="demo.thing/long")
         assert (len(first["events"]), first["next_after"]) == (200, 200)
         rest = await call(client, "list_events", stream="demo.thing/long", after_version=200)
         assert (len(rest["events"]), rest["next_after"]) == (50, None)
-        page = await read(client, "quantum://events/streams/demo.thing.long")
-        second = await read(client, page["next"])
+        page = await page_of(client, "quantum://events/streams/demo.thing.long")
+        second = await page_of(client, page["next"])
         assert [event["streamversion"] for event in second["events"]] == list(range(201, 251))
 
 
@@ -180,11 +155,11 @@ async def test_events_link_to_their_history_which_is_paged(tmp_path: Path) -> No
 async def test_a_history_that_is_none_is_not_found(tmp_path: Path, uri: str) -> None:
     async with house(tmp_path) as home, home.client() as client:
         with pytest.raises(MCPError):
-            await read(client, f"quantum://events/streams/{uri}")
+            await page_of(client, f"quantum://events/streams/{uri}")
 
 
 async def test_a_parked_event_is_shown_replayed_and_dealt_with(tmp_path: Path) -> None:
-    async with house(tmp_path) as home, home.client(elicitation_callback=yes) as client:
+    async with house(tmp_path) as home, home.client(elicitation_callback=Person()) as client:
 
         async def three_parked() -> list[dict[str, Any]] | None:
             parked: list[dict[str, Any]] = (await call(client, "list_parked_events", consumer="mailer"))["parked"]

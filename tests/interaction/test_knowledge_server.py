@@ -2,21 +2,19 @@
 
 import base64
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import pytest
 from mcp import Client, MCPError
-from mcp.client.streamable_http import streamable_http_client
-from mcp.types import CallToolResult, ResourceLink, TextContent, TextResourceContents
+from mcp.types import ResourceLink
+from reference.answers import read, refusal, told
 from reference.hub import running_hub, tool_names
+from reference.people import client_with, make_key
 
 from quantum_suite.core.errors import ConfigurationError
-from quantum_suite.core.principals import Role
-from quantum_suite.hub.access.sqlite_keys import SqliteKeyStore
 from quantum_suite.hub.mounts import Extra
 from quantum_suite.servers.knowledge import build
 from quantum_suite.servers.module import Services
@@ -56,19 +54,10 @@ class House:
     url: str
     workspace: Path
 
-    @asynccontextmanager
-    async def client(self, workspaces: list[str] | None = None) -> AsyncIterator[Client]:
+    def client(self, workspaces: list[str] | None = None) -> AbstractAsyncContextManager[Client]:
         """Connect as the person at this machine, or with a key that is granted `workspaces` alone."""
-        headers = {}
-        if workspaces is not None:
-            with SqliteKeyStore(self.home / "data" / "keys.db") as keys:
-                made = keys.create("one", [Role.OPERATOR], workspaces=workspaces)
-                headers["Authorization"] = f"Bearer {made[1]}"
-        async with (
-            httpx2.AsyncClient(headers=headers, timeout=60) as http,
-            Client(streamable_http_client(self.url, http_client=http)) as client,
-        ):
-            yield client
+        key = None if workspaces is None else make_key(self.home, "one", workspaces=workspaces)
+        return client_with(self.url, key)
 
 
 @asynccontextmanager
@@ -93,27 +82,12 @@ async def house(home: Path) -> AsyncIterator[House]:
             yield House(home, hub.url, workspace)
 
 
-def text_of(result: CallToolResult) -> str:
-    return "\n".join(block.text for block in result.content if isinstance(block, TextContent))
-
-
 async def call(client: Client, tool: str, **arguments: Any) -> dict[str, Any]:
-    result = await client.call_tool(f"knowledge_{tool}", arguments)
-    assert not result.is_error, text_of(result)
-    assert result.structured_content is not None
-    return result.structured_content
+    return told(await client.call_tool(f"knowledge_{tool}", arguments))
 
 
 async def refused(client: Client, tool: str, **arguments: Any) -> str:
-    result = await client.call_tool(f"knowledge_{tool}", arguments)
-    assert result.is_error, text_of(result)
-    return text_of(result)
-
-
-async def read(client: Client, uri: str) -> str:
-    content = (await client.read_resource(uri, cache_mode="bypass")).contents[0]
-    assert isinstance(content, TextResourceContents)
-    return content.text
+    return refusal(await client.call_tool(f"knowledge_{tool}", arguments))
 
 
 async def test_an_assistant_indexes_a_workspace_and_asks_about_it(tmp_path: Path) -> None:
@@ -174,8 +148,7 @@ async def test_secrets_in_files_never_reach_an_assistant(tmp_path: Path) -> None
         assert KEY not in repr(found)
         assert "***" in repr(symbols)
         assert KEY not in repr(symbols)
-        assert symbols.structured_content is not None
-        shown = await read(client, symbols.structured_content["symbols"][0]["uri"])
+        shown = await read(client, told(symbols)["symbols"][0]["uri"])
         assert "***" in shown
         assert KEY not in shown
 

@@ -8,20 +8,17 @@ from contextlib import suppress
 from typing import Any
 
 import anyio
-import httpx2
 import psutil
 import pytest
 from mcp import Client
-from mcp.client.streamable_http import streamable_http_client
 from mcp.server.mcpserver import MCPServer
 from mcp.types import ElicitResult, ToolAnnotations
 from reference.children import own_children
 from reference.hub import REFERENCE, bad, call_text, eventually, reference, running_hub, tool_names
+from reference.people import client_with, make_key
 from reference.running import listening
 from reference.server import build
 
-from quantum_suite.core.principals import Role
-from quantum_suite.hub.access.sqlite_keys import SqliteKeyStore
 from quantum_suite.hub.mounts import Extra
 
 pytestmark = pytest.mark.anyio
@@ -188,21 +185,14 @@ async def test_a_hub_that_stops_while_people_are_asked_does_not_wait_for_their_a
     extra = [Extra("things", a_destructive_server(), "things")]
 
     async def ask(url: str, tool: str, mode: str, key: str | None) -> None:
-        headers = {"Authorization": f"Bearer {key}"} if key else {}
         with suppress(Exception):
-            async with (
-                httpx2.AsyncClient(headers=headers, timeout=30) as http,
-                Client(
-                    streamable_http_client(url, http_client=http), mode=mode, elicitation_callback=person
-                ) as client,
-            ):
+            async with client_with(url, key, mode=mode, elicitation_callback=person) as client:
                 await client.call_tool(tool, {})
 
     with anyio.fail_after(40):
         async with anyio.create_task_group() as tasks:
             async with running_hub(tmp_path, {"old": asking()}, extra=extra) as hub:
-                with SqliteKeyStore(tmp_path / "data" / "keys.db") as keys:
-                    key = keys.create("ops", [Role.OPERATOR])[1]
+                key = make_key(tmp_path, "ops")
 
                 async def up():
                     async with Client(hub.url) as client:

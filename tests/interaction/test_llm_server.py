@@ -2,23 +2,22 @@
 
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import pytest
 from mcp import Client, MCPError
-from mcp.client.streamable_http import streamable_http_client
-from mcp.types import CallToolResult, ResourceLink, TextContent, TextResourceContents
+from mcp.types import ResourceLink
+from reference.answers import read, refusal, text_of, told
 from reference.gateways import event_store, logged
 from reference.hub import running_hub, tool_names
 from reference.models import MODEL, ModelServer, configured, provider
+from reference.people import client_with, make_key
 
 from quantum_suite.core.errors import ConfigurationError
 from quantum_suite.core.principals import Role
-from quantum_suite.hub.access.sqlite_keys import SqliteKeyStore
 from quantum_suite.hub.mounts import Extra
 from quantum_suite.servers.llm import build
 from quantum_suite.servers.module import Services
@@ -38,20 +37,11 @@ class House:
     url: str
     events: Any
 
-    @asynccontextmanager
-    async def client(
+    def client(
         self, name: str | None = None, role: Role = Role.OPERATOR, **more: Any
-    ) -> AsyncIterator[Client]:
+    ) -> AbstractAsyncContextManager[Client]:
         """Connect with a key of that name; without one, as the person at this machine (an admin)."""
-        headers = {}
-        if name is not None:
-            with SqliteKeyStore(self.home / "data" / "keys.db") as keys:
-                headers["Authorization"] = f"Bearer {keys.create(name, [role])[1]}"
-        async with (
-            httpx2.AsyncClient(headers=headers, timeout=60) as http,
-            Client(streamable_http_client(self.url, http_client=http), **more) as client,
-        ):
-            yield client
+        return client_with(self.url, make_key(self.home, name, role) if name else None, **more)
 
 
 @asynccontextmanager
@@ -71,27 +61,12 @@ async def house(
             yield House(home, hub.url, events)
 
 
-def text_of(result: CallToolResult) -> str:
-    return "\n".join(block.text for block in result.content if isinstance(block, TextContent))
-
-
 async def call(client: Client, tool: str, **arguments: Any) -> dict[str, Any]:
-    result = await client.call_tool(f"llm_{tool}", arguments)
-    assert not result.is_error, text_of(result)
-    assert result.structured_content is not None
-    return result.structured_content
+    return told(await client.call_tool(f"llm_{tool}", arguments))
 
 
 async def refused(client: Client, tool: str, **arguments: Any) -> str:
-    result = await client.call_tool(f"llm_{tool}", arguments)
-    assert result.is_error, text_of(result)
-    return text_of(result)
-
-
-async def read(client: Client, uri: str) -> str:
-    content = (await client.read_resource(uri, cache_mode="bypass")).contents[0]
-    assert isinstance(content, TextResourceContents)
-    return content.text
+    return refusal(await client.call_tool(f"llm_{tool}", arguments))
 
 
 @pytest.mark.parametrize("mode", ["auto", "legacy"])

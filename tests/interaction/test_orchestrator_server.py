@@ -2,23 +2,22 @@
 
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import pytest
 from mcp import Client, MCPError
-from mcp.client.streamable_http import streamable_http_client
-from mcp.types import CallToolResult, ElicitResult, ResourceLink, TextContent, TextResourceContents
+from mcp.types import ResourceLink
+from reference.answers import read, refusal, text_of, told
 from reference.hub import eventually, running_hub, tool_names
 from reference.offered_tools import OfferedTools, finding, security_tools
+from reference.people import Person, client_with, make_key
 from reference.services import event_log
 
 from quantum_suite.core.errors import ConfigurationError
 from quantum_suite.core.principals import Role
-from quantum_suite.hub.access.sqlite_keys import SqliteKeyStore
 from quantum_suite.hub.mounts import Extra
 from quantum_suite.servers.module import Services
 from quantum_suite.servers.orchestrator import build
@@ -47,18 +46,11 @@ class House:
     tools: OfferedTools
     engine: MemoryWorkflows
 
-    @asynccontextmanager
-    async def client(self, role: Role | None = None, name: str = "one", **more: Any) -> AsyncIterator[Client]:
+    def client(
+        self, role: Role | None = None, name: str = "one", **more: Any
+    ) -> AbstractAsyncContextManager[Client]:
         """Connect with a key of a role; without one, as the person at this machine (an admin)."""
-        headers = {}
-        if role is not None:
-            with SqliteKeyStore(self.home / "data" / "keys.db") as keys:
-                headers["Authorization"] = f"Bearer {keys.create(name, [role])[1]}"
-        async with (
-            httpx2.AsyncClient(headers=headers, timeout=30) as http,
-            Client(streamable_http_client(self.url, http_client=http), **more) as client,
-        ):
-            yield client
+        return client_with(self.url, make_key(self.home, name, role) if role else None, **more)
 
 
 @asynccontextmanager
@@ -94,31 +86,12 @@ def opened(engine: MemoryWorkflows) -> Callable[[], Awaitable[Workflows]]:
     return open_workflows
 
 
-async def yes(context: Any, params: Any) -> ElicitResult:
-    return ElicitResult(action="accept", content={"approve": True})
-
-
-def text_of(result: CallToolResult) -> str:
-    return "\n".join(block.text for block in result.content if isinstance(block, TextContent))
-
-
 async def call(client: Client, tool: str, **arguments: Any) -> dict[str, Any]:
-    result = await client.call_tool(f"orchestrator_{tool}", arguments)
-    assert not result.is_error, text_of(result)
-    assert result.structured_content is not None
-    return result.structured_content
+    return told(await client.call_tool(f"orchestrator_{tool}", arguments))
 
 
 async def refused(client: Client, tool: str, **arguments: Any) -> str:
-    result = await client.call_tool(f"orchestrator_{tool}", arguments)
-    assert result.is_error
-    return text_of(result)
-
-
-async def read(client: Client, uri: str) -> str:
-    content = (await client.read_resource(uri, cache_mode="bypass")).contents[0]
-    assert isinstance(content, TextResourceContents)
-    return content.text
+    return refusal(await client.call_tool(f"orchestrator_{tool}", arguments))
 
 
 async def asking(client: Client, run: str) -> dict[str, Any]:
@@ -221,8 +194,8 @@ async def test_runs_and_definitions_are_seen_by_their_owner_and_admins_alone(tmp
 async def test_only_those_whom_an_approval_names_may_answer_it_and_they_see_the_run(tmp_path: Path) -> None:
     async with (
         house(tmp_path) as home,
-        home.client(Role.OPERATOR, "ada", elicitation_callback=yes) as ada,
-        home.client(Role.OPERATOR, "bob", elicitation_callback=yes) as bob,
+        home.client(Role.OPERATOR, "ada", elicitation_callback=Person()) as ada,
+        home.client(Role.OPERATOR, "bob", elicitation_callback=Person()) as bob,
         home.client() as admin,
     ):
         await call(ada, "define_workflow", definition=ASKING.replace("APPROVERS", "['key:bob']"))
@@ -266,8 +239,7 @@ async def test_a_start_under_one_idempotency_key_starts_one_run(tmp_path: Path) 
                 {"workflow": "quick"},
                 meta={"quantum/idempotencyKey": "run_x:1"},
             )
-            assert result.structured_content is not None
-            runs.add(result.structured_content["run"])
+            runs.add(told(result)["run"])
         assert len(runs) == 1
 
 

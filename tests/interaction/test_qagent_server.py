@@ -2,21 +2,19 @@
 
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import pytest
 from mcp import Client, MCPError
-from mcp.client.streamable_http import streamable_http_client
-from mcp.types import CallToolResult, ElicitResult, TextContent, TextResourceContents
+from reference.answers import read, refusal, text_of, told
 from reference.hub import running_hub, tool_names
 from reference.judging import patch_of, write_project
+from reference.people import Person, client_with, make_key
 
 from quantum_suite.core.principals import Role
-from quantum_suite.hub.access.sqlite_keys import SqliteKeyStore
 from quantum_suite.hub.mounts import Extra
 from quantum_suite.servers.module import Services
 from quantum_suite.servers.qagent import build
@@ -47,28 +45,12 @@ class House:
     workspace: Path
     asked: list[str]
 
-    @asynccontextmanager
-    async def client(
-        self, *, key: str | None = None, approve: bool = True, role: Role = Role.OPERATOR
-    ) -> AsyncIterator[Client]:
+    def client(
+        self, *, key: str = "ann", approve: bool = True, role: Role = Role.OPERATOR
+    ) -> AbstractAsyncContextManager[Client]:
         """Connect as somebody with a key of a role; destructive calls are answered with `approve`."""
-
-        async def person(context: Any, params: Any) -> ElicitResult:
-            self.asked.append(params.message)
-            return (
-                ElicitResult(action="accept", content={"approve": True})
-                if approve
-                else ElicitResult(action="decline")
-            )
-
-        with SqliteKeyStore(self.home / "data" / "keys.db") as keys:
-            secret = keys.create(key or "ann", [role])[1]
-        headers = {"Authorization": f"Bearer {secret}"}
-        async with (
-            httpx2.AsyncClient(headers=headers, timeout=120) as http,
-            Client(streamable_http_client(self.url, http_client=http), elicitation_callback=person) as client,
-        ):
-            yield client
+        person = Person(approve, self.asked)
+        return client_with(self.url, make_key(self.home, key, role), elicitation_callback=person)
 
 
 @asynccontextmanager
@@ -89,27 +71,12 @@ async def house(home: Path) -> AsyncIterator[House]:
             yield House(home, hub.url, workspace, [])
 
 
-def text_of(result: CallToolResult) -> str:
-    return "\n".join(block.text for block in result.content if isinstance(block, TextContent))
-
-
 async def call(client: Client, tool: str, **arguments: Any) -> dict[str, Any]:
-    result = await client.call_tool(f"qagent_{tool}", arguments)
-    assert not result.is_error, text_of(result)
-    assert result.structured_content is not None
-    return result.structured_content
+    return told(await client.call_tool(f"qagent_{tool}", arguments))
 
 
 async def refused(client: Client, tool: str, **arguments: Any) -> str:
-    result = await client.call_tool(f"qagent_{tool}", arguments)
-    assert result.is_error, text_of(result)
-    return text_of(result)
-
-
-async def read(client: Client, uri: str) -> str:
-    content = (await client.read_resource(uri, cache_mode="bypass")).contents[0]
-    assert isinstance(content, TextResourceContents)
-    return content.text
+    return refusal(await client.call_tool(f"qagent_{tool}", arguments))
 
 
 async def test_an_assistant_plans_is_refused_mends_applies_and_takes_back(tmp_path: Path) -> None:
@@ -188,8 +155,7 @@ async def test_wrong_arguments_are_told_by_name(tmp_path: Path) -> None:
 async def test_without_a_model_the_assistant_is_the_author_and_gets_what_it_needs(tmp_path: Path) -> None:
     async with house(tmp_path) as home, home.client() as client:
         made = await client.call_tool("qagent_generate_code", {"goal": "subtract two numbers"})
-        assert made.structured_content is not None
-        assert made.structured_content["author"] == "assistant"
+        assert told(made)["author"] == "assistant"
         assert "you are the author" in text_of(made)
         assert "def add" in text_of(made)
 

@@ -6,17 +6,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import pytest
 from mcp import Client
-from mcp.client.streamable_http import streamable_http_client
-from mcp.types import CallToolResult, ElicitResult, TextContent
+from mcp.types import CallToolResult
+from reference.answers import text_of, told
 from reference.aws import running_aws
 from reference.hub import running_hub
+from reference.people import Person, client_with, make_key
 
 from quantum_suite.core.infrastructure_events import INFRASTRUCTURE_EVENTS
-from quantum_suite.core.principals import Role
-from quantum_suite.hub.access.sqlite_keys import SqliteKeyStore
 from quantum_suite.hub.mounts import Extra
 from quantum_suite.servers.module import Services
 from quantum_suite.servers.qinfra import build
@@ -61,33 +59,19 @@ async def asking(home: Path, program: str, environ: dict[str, str]) -> AsyncIter
     services = Services(home / "data", Workspaces((folder,)), MemoryCapacity(1), events)
     services = replace(services, infrastructure=infrastructure)
 
-    async def approve(context: Any, params: Any) -> ElicitResult:
-        return ElicitResult(action="accept", content={"approve": True})
-
-    async with running_hub(home, {}, extra=[Extra("qinfra", build(services).server, "qinfra")]) as hub:
-        with SqliteKeyStore(home / "data" / "keys.db") as keys:
-            secret = keys.create("ann", [Role.OPERATOR])[1]
-        headers = {"Authorization": f"Bearer {secret}"}
-        async with (
-            httpx2.AsyncClient(headers=headers, timeout=300) as http,
-            Client(streamable_http_client(hub.url, http_client=http), elicitation_callback=approve) as client,
-        ):
-            yield client
+    async with (
+        running_hub(home, {}, extra=[Extra("qinfra", build(services).server, "qinfra")]) as hub,
+        client_with(hub.url, make_key(home, "ann"), elicitation_callback=Person()) as client,
+    ):
+        yield client
 
 
 async def asked(client: Client, tool: str, **arguments: Any) -> CallToolResult:
     return await client.call_tool(f"qinfra_{tool}", {"folder": ".", "stack": "dev", **arguments})
 
 
-def text_of(result: CallToolResult) -> str:
-    return "\n".join(block.text for block in result.content if isinstance(block, TextContent))
-
-
 async def call(client: Client, tool: str, **arguments: Any) -> dict[str, Any]:
-    result = await asked(client, tool, **arguments)
-    assert not result.is_error, text_of(result)
-    assert result.structured_content is not None
-    return result.structured_content
+    return told(await asked(client, tool, **arguments))
 
 
 async def test_a_mandatory_policy_keeps_a_plan_from_being_applied(tmp_path: Path) -> None:

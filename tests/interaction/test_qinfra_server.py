@@ -2,22 +2,19 @@
 
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import pytest
 from mcp import Client, MCPError
-from mcp.client.streamable_http import streamable_http_client
-from mcp.types import CallToolResult, ElicitResult, TextContent, TextResourceContents
+from reference.answers import read, text_of, told
 from reference.hub import running_hub, tool_names
+from reference.people import Person, client_with, make_key
 from reference.stacks import Project
 
 from quantum_suite.core.infrastructure_events import INFRASTRUCTURE_EVENTS
-from quantum_suite.core.principals import Role
-from quantum_suite.hub.access.sqlite_keys import SqliteKeyStore
 from quantum_suite.hub.mounts import Extra
 from quantum_suite.servers.module import Services
 from quantum_suite.servers.qinfra import build
@@ -41,26 +38,10 @@ class House:
     events: MemoryEventStore
     asked: list[str] = field(default_factory=list)
 
-    @asynccontextmanager
-    async def client(self, *, approve: bool = True, name: str = "ann") -> AsyncIterator[Client]:
+    def client(self, *, approve: bool = True, name: str = "ann") -> AbstractAsyncContextManager[Client]:
         """Connect as an operator; destructive calls are answered with `approve`."""
-
-        async def person(context: Any, params: Any) -> ElicitResult:
-            self.asked.append(params.message)
-            return (
-                ElicitResult(action="accept", content={"approve": True})
-                if approve
-                else ElicitResult(action="decline")
-            )
-
-        with SqliteKeyStore(self.home / "data" / "keys.db") as keys:
-            secret = keys.create(name, [Role.OPERATOR])[1]
-        headers = {"Authorization": f"Bearer {secret}"}
-        async with (
-            httpx2.AsyncClient(headers=headers, timeout=120) as http,
-            Client(streamable_http_client(self.url, http_client=http), elicitation_callback=person) as client,
-        ):
-            yield client
+        key = make_key(self.home, name)
+        return client_with(self.url, key, elicitation_callback=Person(approve, self.asked))
 
 
 @asynccontextmanager
@@ -72,21 +53,8 @@ async def house(home: Path) -> AsyncIterator[House]:
         yield House(home, hub.url, project, events)
 
 
-def text_of(result: CallToolResult) -> str:
-    return "\n".join(block.text for block in result.content if isinstance(block, TextContent))
-
-
 async def call(client: Client, tool: str, **arguments: Any) -> dict[str, Any]:
-    result = await client.call_tool(f"qinfra_{tool}", {"folder": ".", "stack": "dev", **arguments})
-    assert not result.is_error, text_of(result)
-    assert result.structured_content is not None
-    return result.structured_content
-
-
-async def read(client: Client, uri: str) -> str:
-    content = (await client.read_resource(uri, cache_mode="bypass")).contents[0]
-    assert isinstance(content, TextResourceContents)
-    return content.text
+    return told(await client.call_tool(f"qinfra_{tool}", {"folder": ".", "stack": "dev", **arguments}))
 
 
 async def test_a_stack_is_planned_approved_applied_and_destroyed(tmp_path: Path) -> None:

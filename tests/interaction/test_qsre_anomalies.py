@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 from mcp import Client
-from mcp.types import ImageContent, TextContent, TextResourceContents
+from mcp.types import ImageContent
+from reference.answers import read, refusal, text_of, told
 from reference.hub import running_hub
 
 from quantum_suite.core.anomaly_events import ANOMALY_EVENTS
@@ -76,16 +77,11 @@ async def connected(tmp_path: Path) -> AsyncIterator[Client]:
 
 async def call(client: Client, tool: str, **arguments: Any) -> tuple[dict[str, Any], str, list[Any]]:
     result = await client.call_tool(f"ops_{tool}", arguments)
-    text = "\n".join(block.text for block in result.content if isinstance(block, TextContent))
-    assert not result.is_error, text
-    assert result.structured_content is not None
-    return result.structured_content, text, list(result.content)
+    return told(result), text_of(result), list(result.content)
 
 
 async def refused(client: Client, tool: str, **arguments: Any) -> str:
-    result = await client.call_tool(f"ops_{tool}", arguments)
-    assert result.is_error
-    return "\n".join(block.text for block in result.content if isinstance(block, TextContent))
+    return refusal(await client.call_tool(f"ops_{tool}", arguments))
 
 
 async def test_a_query_is_judged_series_by_series_with_reasons_a_picture_and_scores(tmp_path: Path) -> None:
@@ -103,9 +99,7 @@ async def test_a_query_is_judged_series_by_series_with_reasons_a_picture_and_sco
         assert "density" in text
         assert answer["accuracy"]["benchmark"] in text
         assert any(isinstance(block, ImageContent) for block in blocks)
-        (content,) = (await client.read_resource(answer["data_csv"])).contents
-        assert isinstance(content, TextResourceContents)
-        rows = list(csv.DictReader(io.StringIO(content.text)))
+        rows = list(csv.DictReader(io.StringIO(await read(client, answer["data_csv"]))))
         scores = [row for row in rows if row["anomaly"] == "score" and row["host"] == "b"]
         assert (
             max(scores, key=lambda row: float(row["value"].replace("nan", "0")))["time"] == "2026-01-01T10:00:00Z"

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from mcp import Client
-from mcp.types import CallToolResult, TextContent
+from reference.answers import text_of, told
 from reference.backends import running
 from reference.hub import running_hub
 from reference.prometheus import Prometheus
@@ -52,15 +52,8 @@ def past(onset: float) -> str:
     return "\n".join([*lines, "# EOF", ""])
 
 
-def text_of(result: CallToolResult) -> str:
-    return "\n".join(block.text for block in result.content if isinstance(block, TextContent))
-
-
-async def told(client: Client, tool: str, **arguments: Any) -> dict[str, Any]:
-    result = await client.call_tool(f"qsre_{tool}", arguments)
-    assert not result.is_error, text_of(result)
-    assert result.structured_content is not None
-    return result.structured_content
+async def call(client: Client, tool: str, **arguments: Any) -> dict[str, Any]:
+    return told(await client.call_tool(f"qsre_{tool}", arguments))
 
 
 async def test_an_incident_is_diagnosed_from_a_system_file_of_the_workspace(
@@ -73,11 +66,11 @@ async def test_an_incident_is_diagnosed_from_a_system_file_of_the_workspace(
     home = tmp_path / "home"
     home.mkdir()
     async with running_hub(home, {}, **settings) as hub, Client(hub.url) as client:
-        opened = await told(
+        opened = await call(
             client, "manage_incident", action="open", text="Slow", service="front", began_at=str(onset)
         )
         asked = {"incident": opened["incident"], "baseline": "100m", "step": "60s"}
-        found = await told(client, "diagnose_incident", **asked, system="system.yaml")
+        found = await call(client, "diagnose_incident", **asked, system="system.yaml")
         assert (found["verdict"], found["service"], found["kind"]) == ("suspects", "front", "latency")
         first = found["suspects"][0]
         assert first["node"] == "cart"
@@ -88,7 +81,7 @@ async def test_an_incident_is_diagnosed_from_a_system_file_of_the_workspace(
         assert found["signals"] == 8
 
         signals = [{"kind": "latency", "query": "shop_latency_seconds", "node": "service"}]
-        calm = await told(
+        calm = await call(
             client,
             "diagnose_incident",
             service="front",
@@ -99,7 +92,7 @@ async def test_an_incident_is_diagnosed_from_a_system_file_of_the_workspace(
         )
         assert calm["verdict"] == "not enough data"
 
-        nothing = await told(client, "diagnose_incident", **asked, system="away.yaml")
+        nothing = await call(client, "diagnose_incident", **asked, system="away.yaml")
         assert nothing["verdict"] == "not enough data"
         assert any("nothing was measured" in note for note in nothing["notes"])
         assert any("causes cannot be told from consequences" in note for note in nothing["notes"])

@@ -10,13 +10,14 @@ import anyio
 import httpx
 import pytest
 from mcp import Client
-from mcp.types import CallToolResult, TextContent, TextResourceContents
+from mcp.types import CallToolResult
+from reference.answers import read, text_of, told
 from reference.backends import running
 from reference.hub import RunningHub, eventually, running_hub
+from reference.people import make_key
 from reference.prometheus import Alertmanager
 
 from quantum_suite.core.principals import Role
-from quantum_suite.hub.access.sqlite_keys import SqliteKeyStore
 
 pytestmark = pytest.mark.anyio
 
@@ -30,22 +31,6 @@ async def watched_hub(home: Path) -> AsyncIterator[tuple[RunningHub, Client]]:
 
 async def call(client: Client, tool: str, **arguments: Any) -> CallToolResult:
     return await client.call_tool(f"qsre_{tool}", arguments)
-
-
-def text_of(result: CallToolResult) -> str:
-    return "\n".join(block.text for block in result.content if isinstance(block, TextContent))
-
-
-def told(result: CallToolResult) -> dict[str, Any]:
-    assert not result.is_error, text_of(result)
-    assert result.structured_content is not None
-    return result.structured_content
-
-
-async def read(client: Client, uri: str) -> str:
-    (content,) = (await client.read_resource(uri)).contents
-    assert isinstance(content, TextResourceContents)
-    return content.text
 
 
 def hook(hub: RunningHub, name: str = "alertmanager") -> str:
@@ -158,9 +143,8 @@ async def test_alertmanager_itself_opens_an_incident_once_and_notes_its_end(tmp_
 
 async def test_a_hook_takes_only_who_has_the_role_and_only_what_it_knows(tmp_path: Path) -> None:
     async with watched_hub(tmp_path / "home") as (hub, client):
-        with SqliteKeyStore(tmp_path / "home" / "data" / "keys.db") as keys:
-            _, viewer = keys.create("viewer", {Role.VIEWER})
-            _, operator = keys.create("operator", {Role.OPERATOR})
+        viewer = make_key(tmp_path / "home", "viewer", Role.VIEWER)
+        operator = make_key(tmp_path / "home", "operator")
         async with httpx.AsyncClient() as http:
 
             async def post(body: object, key: str, name: str = "alertmanager") -> tuple[int, dict[str, Any]]:

@@ -4,65 +4,20 @@ import base64
 import csv
 import io
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 from mcp import Client, MCPError
-from mcp.types import CallToolResult, ImageContent, ResourceLink, TextContent, TextResourceContents
+from mcp.types import ImageContent, ResourceLink, TextContent
+from reference.answers import read, text_of, told
 from reference.hub import running_hub
 from reference.prometheus import Watched
+from reference.qsre import call, connected
 
 from quantum_suite.core.errors import ConfigurationError
-from quantum_suite.hub.mounts import Extra
-from quantum_suite.servers.module import Services
-from quantum_suite.servers.qsre import build
-from quantum_suite.services.capacity.memory import MemoryCapacity
-from quantum_suite.services.events.memory import MemoryEventStore
-from quantum_suite.services.events.registry import EventRegistry
 from quantum_suite.services.metrics.opening import open_metrics
-from quantum_suite.services.metrics.sources import MetricSources
-from quantum_suite.services.workspaces import Workspaces
 
 pytestmark = pytest.mark.anyio
-
-
-@asynccontextmanager
-async def connected(home: Path, sources: MetricSources | None) -> AsyncIterator[Client]:
-    """Run a hub with QSRE over these sources, and connect to it."""
-    home.mkdir(exist_ok=True)
-    services = Services(
-        home / "data",
-        Workspaces((home,)),
-        MemoryCapacity(2),
-        MemoryEventStore(EventRegistry([])),
-        metrics=sources,
-    )
-    extra = [Extra("watch", build(services).server, "watch")]
-    async with running_hub(home, {}, extra=extra) as hub, Client(hub.url) as client:
-        yield client
-
-
-async def call(client: Client, tool: str, **arguments: Any) -> CallToolResult:
-    return await client.call_tool(f"watch_{tool}", arguments)
-
-
-def text_of(result: CallToolResult) -> str:
-    return "\n".join(block.text for block in result.content if isinstance(block, TextContent))
-
-
-def told(result: CallToolResult) -> dict[str, Any]:
-    assert not result.is_error, text_of(result)
-    assert result.structured_content is not None
-    return result.structured_content
-
-
-async def read(client: Client, uri: str) -> str:
-    (content,) = (await client.read_resource(uri)).contents
-    assert isinstance(content, TextResourceContents)
-    return content.text
 
 
 async def test_a_query_is_answered_in_words_numbers_a_picture_and_pages(tmp_path: Path, watched: Watched) -> None:

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from mcp import Client
 from mcp.server.mcpserver import MCPServer
-from mcp.types import CallToolResult, TextContent, TextResourceContents, ToolAnnotations
+from mcp.types import ToolAnnotations
+from reference.answers import read, text_of, told
 from reference.hub import eventually, running_hub
 
 from quantum_suite.hub.mounts import Extra
@@ -74,50 +75,41 @@ async def fleet_hub(tmp_path: Path, fleet: Fleet) -> AsyncIterator[Client]:
         yield client
 
 
-def text_of(result: CallToolResult) -> str:
-    return "\n".join(block.text for block in result.content if isinstance(block, TextContent))
-
-
-async def told(client: Client, tool: str, **arguments: Any) -> dict[str, Any]:
-    result = await client.call_tool(tool, arguments)
-    assert not result.is_error, text_of(result)
-    assert result.structured_content is not None
-    return result.structured_content
+async def call(client: Client, tool: str, **arguments: Any) -> dict[str, Any]:
+    return told(await client.call_tool(tool, arguments))
 
 
 async def approve(client: Client, run: str, *, approved: bool) -> str:
     """Answer what a run asks; returns the question."""
 
     async def asked() -> dict[str, Any] | None:
-        status = await told(client, "orchestrator_workflow_status", run=run)
+        status = await call(client, "orchestrator_workflow_status", run=run)
         assert status["state"] not in ("failed", "completed"), status
         return status["asks"]
 
     question: str = (await eventually(asked))["question"]
-    await told(client, "orchestrator_approve_workflow", run=run, question=question, approved=approved)
+    await call(client, "orchestrator_approve_workflow", run=run, question=question, approved=approved)
     return question
 
 
 async def ended(client: Client, run: str) -> str:
     async def final() -> str | None:
-        status = await told(client, "orchestrator_workflow_status", run=run, wait_seconds=5)
+        status = await call(client, "orchestrator_workflow_status", run=run, wait_seconds=5)
         return status["state"] if status["state"] in ("completed", "failed", "cancelled") else None
 
     return await eventually(final)
 
 
 async def timeline(client: Client, incident: str) -> str:
-    (page,) = (await client.read_resource(f"quantum://qsre/incidents/{incident}/timeline")).contents
-    assert isinstance(page, TextResourceContents)
-    return page.text
+    return await read(client, f"quantum://qsre/incidents/{incident}/timeline")
 
 
 async def test_a_runbook_is_planned_then_approved_verified_and_noted(tmp_path: Path) -> None:
     fleet = Fleet()
     async with fleet_hub(tmp_path, fleet) as client:
-        incident = (await told(client, "qsre_manage_incident", action="open", text="Errors"))["incident"]
+        incident = (await call(client, "qsre_manage_incident", action="open", text="Errors"))["incident"]
         asked = {"runbook": "go_back.yaml", "inputs": {"release": "40"}, "incident": incident}
-        plan = await told(client, "qsre_run_runbook", **asked)
+        plan = await call(client, "qsre_run_runbook", **asked)
         assert plan["run"] is None
         assert [(step["id"], step["effect"]) for step in plan["steps"]] == [
             ("look", "reads"),
@@ -132,7 +124,7 @@ async def test_a_runbook_is_planned_then_approved_verified_and_noted(tmp_path: P
         assert refused.is_error
         assert "not what was planned" in text_of(refused)
 
-        run = (await told(client, "qsre_run_runbook", **asked, plan=plan["plan"]))["run"]
+        run = (await call(client, "qsre_run_runbook", **asked, plan=plan["plan"]))["run"]
         assert await approve(client, run, approved=True) == "Go back: call ops_release?"
         assert await ended(client, run) == "completed"
         assert fleet.history == ["40"]
@@ -145,10 +137,10 @@ async def test_a_runbook_is_planned_then_approved_verified_and_noted(tmp_path: P
 async def test_what_does_not_hold_is_undone_and_what_nobody_wants_is_not_done(tmp_path: Path) -> None:
     fleet = Fleet()
     async with fleet_hub(tmp_path, fleet) as client:
-        incident = (await told(client, "qsre_manage_incident", action="open", text="Errors"))["incident"]
+        incident = (await call(client, "qsre_manage_incident", action="open", text="Errors"))["incident"]
         asked = {"runbook": "go_back.yaml", "inputs": {"release": "39"}, "incident": incident}
-        plan = (await told(client, "qsre_run_runbook", **asked))["plan"]
-        run = (await told(client, "qsre_run_runbook", **asked, plan=plan))["run"]
+        plan = (await call(client, "qsre_run_runbook", **asked))["plan"]
+        run = (await call(client, "qsre_run_runbook", **asked, plan=plan))["run"]
         await approve(client, run, approved=True)
         assert await ended(client, run) == "failed"
 
@@ -158,7 +150,7 @@ async def test_what_does_not_hold_is_undone_and_what_nobody_wants_is_not_done(tm
         assert await eventually(undone)
         assert fleet.history == ["39", "41"]
 
-        run = (await told(client, "qsre_run_runbook", **asked, plan=plan))["run"]
+        run = (await call(client, "qsre_run_runbook", **asked, plan=plan))["run"]
         await approve(client, run, approved=False)
         assert await ended(client, run) == "failed"
         assert fleet.history == ["39", "41"]
@@ -167,16 +159,16 @@ async def test_what_does_not_hold_is_undone_and_what_nobody_wants_is_not_done(tm
 async def test_the_shipped_runbooks_can_be_planned_with_tools_that_are_there(tmp_path: Path) -> None:
     async with fleet_hub(tmp_path, Fleet()) as client:
         common = {"tool": "ops_release", "arguments": {"name": "40"}, "bad_while": "(errors > 0)[1m:5s]"}
-        plan = await told(client, "qsre_run_runbook", runbook="rollback_deployment", inputs=common)
+        plan = await call(client, "qsre_run_runbook", runbook="rollback_deployment", inputs=common)
         assert [(step["tool"], step["effect"], step["undo"]) for step in plan["steps"]] == [
             ("ops_release", "changes", ""),
             ("qsre_query_metrics", "verifies", ""),
         ]
         both = {**common, "undo_tool": "ops_release", "undo_arguments": {"name": "41"}}
-        plan = await told(client, "qsre_run_runbook", runbook="rollback_deployment", inputs=both)
+        plan = await call(client, "qsre_run_runbook", runbook="rollback_deployment", inputs=both)
         assert plan["steps"][0]["undo"] == "ops_release"
         restart = {**common, "up_query": "(up == 1)[10s:5s]"}
-        plan = await told(client, "qsre_run_runbook", runbook="restart_and_verify", inputs=restart)
+        plan = await call(client, "qsre_run_runbook", runbook="restart_and_verify", inputs=restart)
         assert [step["effect"] for step in plan["steps"]] == ["changes", "verifies", "verifies"]
         for inputs, said in (
             ({**common, "tool": "ops_relaese"}, "Did you mean 'ops_release'?"),

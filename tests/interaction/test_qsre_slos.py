@@ -5,28 +5,21 @@ import http.server
 import json
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import anyio.to_thread
 import pytest
-from mcp import Client, MCPError
-from mcp.types import CallToolResult, ImageContent, TextContent
-from reference.hub import running_hub
+from mcp import MCPError
+from mcp.types import ImageContent, TextContent
+from reference.answers import text_of, told
 from reference.prometheus import Watched, until, watched_shop
+from reference.qsre import call, connected
 
-from quantum_suite.hub.mounts import Extra
-from quantum_suite.servers.module import Services
-from quantum_suite.servers.qsre import build
-from quantum_suite.services.capacity.memory import MemoryCapacity
-from quantum_suite.services.events.memory import MemoryEventStore
-from quantum_suite.services.events.registry import EventRegistry
 from quantum_suite.services.metrics.opening import open_metrics
-from quantum_suite.services.metrics.sources import MetricSources
-from quantum_suite.services.workspaces import Workspaces
 
 pytestmark = pytest.mark.anyio
 
@@ -60,36 +53,6 @@ spec:
         total: {metricSource: {type: Prometheus, spec: {query: 'TOTAL'}}}
   objectives: [{target: 0.99}]
 """.replace("BAD", BAD).replace("TOTAL", TOTAL)
-
-
-@asynccontextmanager
-async def connected(home: Path, sources: MetricSources | None) -> AsyncIterator[Client]:
-    """Run a hub with QSRE over these sources, and connect to it."""
-    home.mkdir(exist_ok=True)
-    services = Services(
-        home / "data",
-        Workspaces((home,)),
-        MemoryCapacity(2),
-        MemoryEventStore(EventRegistry([])),
-        metrics=sources,
-    )
-    extra = [Extra("watch", build(services).server, "watch")]
-    async with running_hub(home, {}, extra=extra) as hub, Client(hub.url) as client:
-        yield client
-
-
-async def call(client: Client, tool: str, **arguments: Any) -> CallToolResult:
-    return await client.call_tool(f"watch_{tool}", arguments)
-
-
-def text_of(result: CallToolResult) -> str:
-    return "\n".join(block.text for block in result.content if isinstance(block, TextContent))
-
-
-def told(result: CallToolResult) -> dict[str, Any]:
-    assert not result.is_error, text_of(result)
-    assert result.structured_content is not None
-    return result.structured_content
 
 
 @contextmanager

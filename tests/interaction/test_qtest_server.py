@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 from mcp import Client, MCPError
-from mcp.types import CallToolResult, TextContent, TextResourceContents
+from mcp.types import TextContent
+from reference.answers import read, text_of, told
 from reference.hub import running_hub
 from reference.projects import calculator
 
@@ -36,19 +37,7 @@ async def connected(home: Path, project: Path) -> AsyncIterator[Client]:
 
 async def call(client: Client, tool: str, **arguments: Any) -> tuple[dict[str, Any], str]:
     result = await client.call_tool(f"checks_{tool}", {"path": ".", **arguments})
-    assert not result.is_error, text_of(result)
-    assert result.structured_content is not None
-    return result.structured_content, text_of(result)
-
-
-def text_of(result: CallToolResult) -> str:
-    return "\n".join(block.text for block in result.content if isinstance(block, TextContent))
-
-
-async def read(client: Client, uri: str) -> str:
-    (content,) = (await client.read_resource(uri)).contents
-    assert isinstance(content, TextResourceContents)
-    return content.text
+    return told(result), text_of(result)
 
 
 def contents(root: Path) -> dict[str, bytes]:

@@ -2,22 +2,19 @@
 
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import psycopg
 import pytest
 from mcp import Client, MCPError
-from mcp.client.streamable_http import streamable_http_client
-from mcp.types import CallToolResult, ElicitResult, TextContent, TextResourceContents
+from reference.answers import read, refusal, text_of, told
 from reference.hub import running_hub
+from reference.people import Person, client_with, make_key
 
-from quantum_suite.core.principals import Role
 from quantum_suite.core.recovery_events import RECOVERY_EVENTS
-from quantum_suite.hub.access.sqlite_keys import SqliteKeyStore
 from quantum_suite.hub.mounts import Extra
 from quantum_suite.servers.module import Services
 from quantum_suite.servers.module_server import ModuleServer
@@ -44,21 +41,10 @@ class House:
     events: MemoryEventStore
     asked: list[str] = field(default_factory=list)
 
-    @asynccontextmanager
-    async def client(self, name: str = "ann") -> AsyncIterator[Client]:
+    def client(self, name: str = "ann") -> AbstractAsyncContextManager[Client]:
         """Connect as an operator who approves nothing."""
-
-        async def person(context: Any, params: Any) -> ElicitResult:
-            self.asked.append(params.message)
-            return ElicitResult(action="decline")
-
-        with SqliteKeyStore(self.home / "data" / "keys.db") as keys:
-            secret = keys.create(name, [Role.OPERATOR])[1]
-        async with (
-            httpx2.AsyncClient(headers={"Authorization": f"Bearer {secret}"}, timeout=120) as http,
-            Client(streamable_http_client(self.url, http_client=http), elicitation_callback=person) as client,
-        ):
-            yield client
+        key = make_key(self.home, name)
+        return client_with(self.url, key, elicitation_callback=Person(False, self.asked))
 
 
 @asynccontextmanager
@@ -72,22 +58,6 @@ async def house(home: Path, scratch: Path) -> AsyncIterator[House]:
     add_prompts(server)
     async with running_hub(home, {}, extra=[Extra("qinfra", server, "qinfra")]) as hub:
         yield House(home, hub.url, events)
-
-
-def text_of(result: CallToolResult) -> str:
-    return "\n".join(block.text for block in result.content if isinstance(block, TextContent))
-
-
-def told(result: CallToolResult) -> dict[str, Any]:
-    assert not result.is_error, text_of(result)
-    assert result.structured_content is not None
-    return result.structured_content
-
-
-async def read(client: Client, uri: str) -> str:
-    (content,) = (await client.read_resource(uri)).contents
-    assert isinstance(content, TextResourceContents)
-    return content.text
 
 
 async def test_a_plan_says_what_is_missing_and_a_drill_how_long_it_takes(
@@ -157,9 +127,7 @@ async def test_what_cannot_be_planned_says_what_would_be_right(tmp_path: Path, b
     async with house(tmp_path, backends_directory / "drills-wrong") as one, one.client() as ann:
 
         async def refused(**arguments: Any) -> str:
-            result = await ann.call_tool("qinfra_plan_recovery", {"rto_seconds": 5, **arguments})
-            assert result.is_error
-            return text_of(result)
+            return refusal(await ann.call_tool("qinfra_plan_recovery", {"rto_seconds": 5, **arguments}))
 
         assert "rpo_seconds or rpo_rows" in await refused(target="postgresql://u@127.0.0.1:1/d")
         assert "holds a password" in await refused(target="postgresql://u:hunter22@h/d", rpo_rows=0)

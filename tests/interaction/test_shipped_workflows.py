@@ -1,21 +1,18 @@
 """The shipped workflows over the suite's real tools, called through the real hub."""
 
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import pytest
 from mcp import Client
-from mcp.client.streamable_http import streamable_http_client
 from mcp.types import TextContent
 from reference.hub import RunningHub, eventually, running_hub, tool_names
+from reference.people import client_with, make_key
 from reference.services import event_log
 
-from quantum_suite.core.principals import Role
-from quantum_suite.hub.access.sqlite_keys import SqliteKeyStore
 from quantum_suite.services.definitions.memory import MemoryDefinitionStore
 from quantum_suite.services.objects.memory import MemoryObjectStore
 from quantum_suite.services.workflows.composite.composites import Composites
@@ -60,16 +57,9 @@ class OverTheWire:
         }
 
 
-@asynccontextmanager
-async def client_of(hub: RunningHub, workspace: Path) -> AsyncIterator[Client]:
+def client_of(hub: RunningHub, workspace: Path) -> AbstractAsyncContextManager[Client]:
     """Connect as an operator who may look at one directory."""
-    with SqliteKeyStore(hub.config.parent / "data" / "keys.db") as keys:
-        key = keys.create("ada", [Role.OPERATOR], workspaces=[str(workspace)])[1]
-    async with (
-        httpx2.AsyncClient(headers={"Authorization": f"Bearer {key}"}, timeout=60) as http,
-        Client(streamable_http_client(hub.url, http_client=http)) as client,
-    ):
-        yield client
+    return client_with(hub.url, make_key(hub.config.parent, "ada", workspaces=[str(workspace)]))
 
 
 async def test_the_shipped_workflows_fit_the_tools_there_are_and_judge_a_change(tmp_path: Path) -> None:

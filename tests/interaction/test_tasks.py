@@ -18,10 +18,10 @@ from mcp.types import (
     ToolAnnotations,
 )
 from reference.hub import RunningHub, reference, running_hub
+from reference.people import make_key, revoke_key
 from reference.raw_client import FINAL, TASKS, ModernClient, Refused, text_of
 
 from quantum_suite.core.principals import Role
-from quantum_suite.hub.access.sqlite_keys import SqliteKeyStore
 from quantum_suite.hub.mounts import Extra
 
 pytestmark = pytest.mark.anyio
@@ -43,11 +43,6 @@ async def a_client(home: Path) -> AsyncIterator[ModernClient]:
         yield client
 
 
-def a_key(home: Path, name: str, role: Role = Role.ADMIN) -> str:
-    with SqliteKeyStore(home / "data" / "keys.db") as keys:
-        return keys.create(name, [role])[1]
-
-
 def audit(home: Path) -> list[dict[str, Any]]:
     files = sorted((home / "data" / "audit").rglob("*.jsonl"))
     return [json.loads(line) for file in files for line in file.read_text().splitlines()]
@@ -58,7 +53,7 @@ def audit(home: Path) -> list[dict[str, Any]]:
 
 async def test_nobody_else_can_see_answer_or_cancel_a_task(tmp_path):
     async with a_hub(tmp_path) as hub:
-        theirs = a_key(tmp_path, "other")
+        theirs = make_key(tmp_path, "other", Role.ADMIN)
         async with ModernClient(hub.url) as owner, ModernClient(hub.url, key=theirs) as other:
             task_id = await owner.begin("confirm_delete", filename="a")
             asked = await owner.until(task_id, "input_required")
@@ -109,19 +104,20 @@ async def test_task_ids_are_random_beyond_guessing(tmp_path):
 
 async def test_a_revoked_key_neither_reads_its_tasks_nor_has_them_go_on(tmp_path):
     async with a_hub(tmp_path) as hub:
-        key = a_key(tmp_path, "gone")
+        key = make_key(tmp_path, "gone", Role.ADMIN)
         async with ModernClient(hub.url, key=key) as client, ModernClient(hub.url) as local:
             task_id = await client.begin("confirm_delete", filename="a")
             await client.until(task_id, "input_required")
-            with SqliteKeyStore(tmp_path / "data" / "keys.db") as keys:
-                keys.revoke("gone")
-            again = a_key(tmp_path, "gone", Role.VIEWER)
+            revoke_key(tmp_path, "gone")
+            again = make_key(tmp_path, "gone", Role.VIEWER)
             async with ModernClient(hub.url, key=again) as successor:
                 assert (await successor.get(task_id))["status"] == "input_required"
-                with SqliteKeyStore(tmp_path / "data" / "keys.db") as keys:
-                    keys.revoke("gone")
+                revoke_key(tmp_path, "gone")
                 await successor.answer(task_id, {"1.confirm": CONFIRM})
-            ended = [one for one in audit(tmp_path) if one["target"] == "confirm_delete"]
+            ended: list[dict[str, Any]] = []
+            while not ended or ended[-1]["outcome"] == "input_required":
+                await anyio.sleep(0.05)
+                ended = [one for one in audit(tmp_path) if one["target"] == "confirm_delete"]
             assert await local.call("greet", {"name": "still here"})
 
     assert ended[-1]["outcome"] == "refused"
@@ -282,7 +278,7 @@ async def test_a_person_approves_before_the_task_is_made(tmp_path):
         return f"wiped {what}"
 
     async with running_hub(tmp_path, {}, extra=[Extra("danger", server, "danger")]) as hub:
-        key = a_key(tmp_path, "ops", Role.OPERATOR)
+        key = make_key(tmp_path, "ops")
         async with ModernClient(hub.url, key=key) as client:
             asked = await client.call("danger_wipe", {"what": "disk"})
             assert asked["resultType"] == "input_required"
@@ -308,7 +304,7 @@ async def test_what_is_kept_of_a_call_holds_no_credential_and_no_token_of_one_re
         return "seen"
 
     async with running_hub(tmp_path, {}, extra=[Extra("m", server, "m")]) as hub:
-        key = a_key(tmp_path, "holder")
+        key = make_key(tmp_path, "holder", Role.ADMIN)
         async with ModernClient(hub.url, key=key) as client:
             meta = {
                 "progressToken": "mine",

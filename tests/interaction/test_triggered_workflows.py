@@ -4,15 +4,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import pytest
 from mcp import Client
-from mcp.client.streamable_http import streamable_http_client
-from mcp.types import TextContent, TextResourceContents
+from reference.answers import read, told
 from reference.hub import RunningHub, eventually, running_hub, tool_names
-
-from quantum_suite.core.principals import Role
-from quantum_suite.hub.access.sqlite_keys import SqliteKeyStore
+from reference.people import client_with, make_key
 
 pytestmark = pytest.mark.anyio
 
@@ -34,11 +30,7 @@ output: {first: "${{ inputs.scan }}", second: "${{ steps.again.result.scan }}"}
 
 
 async def call(client: Client, tool: str, **arguments: Any) -> dict[str, Any]:
-    result = await client.call_tool(tool, arguments, read_timeout_seconds=60)
-    text = "\n".join(block.text for block in result.content if isinstance(block, TextContent))
-    assert not result.is_error, text
-    assert result.structured_content is not None
-    return result.structured_content
+    return told(await client.call_tool(tool, arguments, read_timeout_seconds=60))
 
 
 async def runs(client: Client) -> list[dict[str, Any]]:
@@ -56,12 +48,8 @@ async def test_a_scan_starts_the_workflow_that_listens_to_it_once_and_not_in_cir
     repo.mkdir()
     (repo / "a.py").write_text("import subprocess\nsubprocess.run(input(), shell=True)\n")
     async with running_hub(tmp_path, {}) as hub:
-        with SqliteKeyStore(tmp_path / "data" / "keys.db") as keys:
-            key = keys.create("ada", [Role.OPERATOR], workspaces=[str(repo)])[1]
-        async with (
-            httpx2.AsyncClient(headers={"Authorization": f"Bearer {key}"}, timeout=60) as http,
-            Client(streamable_http_client(hub.url, http_client=http)) as client,
-        ):
+        key = make_key(tmp_path, "ada", workspaces=[str(repo)])
+        async with client_with(hub.url, key) as client:
 
             async def mounted() -> bool:
                 wanted = {"qsecure_scan_repository", "orchestrator_define_workflow"}
@@ -81,10 +69,7 @@ async def test_a_scan_starts_the_workflow_that_listens_to_it_once_and_not_in_cir
             ended = await call(client, "orchestrator_workflow_status", run=run["run"], wait_seconds=50)
             assert (ended["state"], ended["result"]["first"]) == ("completed", scan["scan"])
             assert ended["result"]["second"] != scan["scan"]
-            read = await client.read_resource(f"quantum://orchestrator/runs/{run['run']}", cache_mode="bypass")
-            content = read.contents[0]
-            assert isinstance(content, TextResourceContents)
-            shown = json.loads(content.text)
+            shown = json.loads(await read(client, f"quantum://orchestrator/runs/{run['run']}"))
             assert (shown["owner"], shown["started_by"]["stream"]) == ("key:ada", f"qsecure.scan/{scan['scan']}")
 
             # The key is free again: another scan of somebody's starts a second run, and the runs' own scans none.

@@ -11,7 +11,8 @@ import pytest
 from mcp import Client
 from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.shared.exceptions import MCPError
-from mcp_types import CallToolResult, PromptReference, ResourceLink, ResourceTemplateReference, TextContent
+from mcp_types import PromptReference, ResourceLink, ResourceTemplateReference, TextContent
+from reference.answers import read, text_of, told
 from reference.services import services
 
 from quantum_suite.core.principals import Caller, Principal, Role
@@ -52,24 +53,9 @@ def call_as(module: Module, principal: Principal) -> None:
     module.server.middleware.insert(0, attach)
 
 
-def text_of(result: CallToolResult) -> str:
-    return "\n".join(block.text for block in result.content if isinstance(block, TextContent))
-
-
-def data_of(result: CallToolResult) -> dict[str, Any]:
-    assert not result.is_error, text_of(result)
-    assert result.structured_content is not None
-    return result.structured_content
-
-
 async def scan(client: Client, **arguments: Any) -> dict[str, Any]:
     given = {"path": ".", "scanners": ["python"], **arguments}
-    return data_of(await client.call_tool("scan_repository", given))
-
-
-async def read(client: Client, uri: str) -> str:
-    (content,) = (await client.read_resource(uri)).contents
-    return content.text  # type: ignore[union-attr]  # every resource here is text
+    return told(await client.call_tool("scan_repository", given))
 
 
 async def test_tools_say_that_they_only_read_and_describe_every_parameter(client: Client) -> None:
@@ -89,7 +75,7 @@ async def test_tools_say_that_they_only_read_and_describe_every_parameter(client
 
 async def test_a_scan_answers_with_counts_the_worst_findings_links_and_gaps(client: Client) -> None:
     result = await client.call_tool("scan_repository", {"path": "src", "scanners": ["python"]})
-    answer = data_of(result)
+    answer = told(result)
     assert answer["state"] == "completed"
     assert answer["counts"] == {"critical": 0, "high": 1, "medium": 1, "low": 1, "info": 0}
     assert answer["suppressed"] == 1
@@ -154,10 +140,10 @@ async def test_a_link_that_leads_out_of_the_workspace_is_outside(
 
 async def test_findings_are_listed_by_page_and_filter(client: Client) -> None:
     answer = await scan(client)
-    first = data_of(await client.call_tool("list_findings", {"scan": answer["scan"], "limit": 2}))
+    first = told(await client.call_tool("list_findings", {"scan": answer["scan"], "limit": 2}))
     assert (len(first["findings"]), first["total"]) == (2, 3)
     rest = {"scan": answer["scan"], "limit": 2, "cursor": first["next_cursor"]}
-    second = data_of(await client.call_tool("list_findings", rest))
+    second = told(await client.call_tool("list_findings", rest))
     assert [finding["rule_id"] for finding in first["findings"] + second["findings"]] == ["S307", "S324", "S110"]
     assert second["next_cursor"] is None
     for arguments, rules in (
@@ -168,7 +154,7 @@ async def test_findings_are_listed_by_page_and_filter(client: Client) -> None:
         ({"severity_at_least": "medium"}, ["S307", "S324"]),
         ({"suppressed": True}, ["S307"]),
     ):
-        page = data_of(await client.call_tool("list_findings", {"scan": answer["scan"], **arguments}))
+        page = told(await client.call_tool("list_findings", {"scan": answer["scan"], **arguments}))
         assert [finding["rule_id"] for finding in page["findings"]] == rules
 
 
@@ -176,7 +162,7 @@ async def test_a_finding_is_explained_with_the_measured_accuracy(client: Client)
     answer = await scan(client)
     worst = answer["worst"][1]
     result = await client.call_tool("explain_finding", {"finding": worst["fingerprint"], "scan": answer["scan"]})
-    explained = data_of(result)
+    explained = told(result)
     assert explained["finding"]["rule_id"] == "S324"
     assert explained["accuracy"]["corpus"].startswith("OWASP BenchmarkPython")
     assert explained["cwe_links"]
@@ -242,7 +228,7 @@ async def test_latest_is_the_callers_own_newest_finished_scan(module: Module) ->
             await client.get_prompt("triage_findings", {"scan": "latest"})
         await scan(client)
         newest = await scan(client)
-        listed = data_of(await client.call_tool("list_findings", {"scan": "latest"}))
+        listed = told(await client.call_tool("list_findings", {"scan": "latest"}))
         assert (listed["scan"], listed["total"]) == (newest["scan"], 3)
         fingerprint = newest["worst"][0]["fingerprint"]
         for arguments in (
@@ -250,7 +236,7 @@ async def test_latest_is_the_callers_own_newest_finished_scan(module: Module) ->
             {"finding": f"latest.{fingerprint}"},
             {"finding": f"{newest['scan']}.{fingerprint}", "scan": "latest"},
         ):
-            explained = data_of(await client.call_tool("explain_finding", arguments))
+            explained = told(await client.call_tool("explain_finding", arguments))
             assert explained["scan"] == newest["scan"]
         (message,) = (await client.get_prompt("triage_findings", {"scan": "latest"})).messages
         assert isinstance(message.content, TextContent)
@@ -322,7 +308,7 @@ async def test_a_callers_own_workspaces_apply(module: Module, repo: Path, tmp_pa
 async def test_an_empty_directory_says_that_it_says_nothing(client: Client, repo: Path) -> None:
     (repo / "empty").mkdir()
     result = await client.call_tool("scan_repository", {"path": "empty"})
-    assert data_of(result)["counts"]["high"] == 0
+    assert told(result)["counts"]["high"] == 0
     assert "says nothing about security" in text_of(result)
 
 
