@@ -33,9 +33,10 @@ from typing import Any
 import anyio
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
 from drift_parts.edits import Edit, Logged, additions, possible_edits
-from infrastructure_parts.world import Cloud, running_cloud
+from reference.aws import RunningAws, running_aws
 
 from quantum_suite.services.aws_inventory.inventory import list_aws
 from quantum_suite.services.aws_inventory.managed import unmanaged
@@ -106,7 +107,7 @@ async def run(options: argparse.Namespace) -> Found:
     """Measure."""
     chance = random.Random(options.seed)
     found = Found()
-    with tempfile.TemporaryDirectory(prefix="bench-drift-") as name, running_cloud() as cloud:
+    with tempfile.TemporaryDirectory(prefix="bench-drift-") as name, running_aws() as cloud:
         home = Path(name)
         folder = home / "drift"
         folder.mkdir()
@@ -146,7 +147,7 @@ async def _up(engine: EmbeddedEngine, request: StackRequest, *, refresh: bool = 
 async def _round(
     engine: EmbeddedEngine,
     request: StackRequest,
-    cloud: Cloud,
+    cloud: RunningAws,
     number: int,
     share: int,
     chance: random.Random,
@@ -158,7 +159,7 @@ async def _round(
 
     def client(service: str) -> Any:
         if service not in clients:
-            clients[service] = cloud._client(service)
+            clients[service] = cloud.client(service)
         return clients[service]
 
     edits = [*possible_edits(state.resources, client, chance), *additions(client, number)]

@@ -34,10 +34,12 @@ from typing import Any
 import anyio
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
 from infrastructure_parts.killing import KilledRuns, kill_over_and_over
 from infrastructure_parts.schema import StateSchema
-from infrastructure_parts.world import Cloud, Wanted, changed, differing, expected, running_cloud, shape
+from infrastructure_parts.world import Wanted, changed, contents, differing, expected, shape
+from reference.aws import RunningAws, running_aws
 
 from quantum_suite.services.encryption.file import FileKeyProvider
 from quantum_suite.services.infrastructure.embedded.engine import EmbeddedEngine
@@ -54,12 +56,12 @@ class Stack:
 
     engine: EmbeddedEngine
     folder: Path
-    cloud: Cloud
+    cloud: RunningAws
     prefix: str
     wanted: list[Wanted]
 
     @classmethod
-    def written(cls, home: Path, cloud: Cloud, prefix: str, wanted: list[Wanted]) -> "Stack":
+    def written(cls, home: Path, cloud: RunningAws, prefix: str, wanted: list[Wanted]) -> "Stack":
         """Write the project."""
         folder = home / prefix
         (folder / "out").mkdir(parents=True)
@@ -98,7 +100,7 @@ class Stack:
 
     def wrong(self) -> tuple[int, int, int]:
         """Return what is lost, extra and different in the cloud."""
-        return differing(expected(self.wanted), self.cloud.contents(self.prefix, self.out))
+        return differing(expected(self.wanted), contents(self.cloud, self.prefix, self.out))
 
     def state_file(self) -> Path:
         """Return where the state is."""
@@ -128,7 +130,7 @@ def _cpu() -> float:
 
 
 async def measure(
-    home: Path, cloud: Cloud, number: int, count: int, schema: StateSchema, *, short: bool
+    home: Path, cloud: RunningAws, number: int, count: int, schema: StateSchema, *, short: bool
 ) -> Measured:
     """Take one program through its life."""
     chance = random.Random(number)
@@ -161,11 +163,11 @@ async def measure(
 
 
 async def _edit(
-    stack: Stack, cloud: Cloud, measured: Measured, check: Callable[..., None], chance: random.Random
+    stack: Stack, cloud: RunningAws, measured: Measured, check: Callable[..., None], chance: random.Random
 ) -> None:
     """Change the world by hand and have it brought back, then change the program."""
     drifted = [one for one in stack.wanted if one.kind == "queue"][:3]
-    client = cloud._client("sqs")
+    client = cloud.client("sqs")
     for one in drifted:
         url = client.get_queue_url(QueueName=one.name)["QueueUrl"]
         client.set_queue_attributes(QueueUrl=url, Attributes={"VisibilityTimeout": "7"})
@@ -183,7 +185,7 @@ async def run(options: argparse.Namespace) -> tuple[list[Measured], KilledRuns]:
     """Measure everything."""
     schema = StateSchema.read(options.schema)
     rounds: list[Measured] = []
-    with tempfile.TemporaryDirectory(prefix="bench-infrastructure-") as name, running_cloud() as cloud:
+    with tempfile.TemporaryDirectory(prefix="bench-infrastructure-") as name, running_aws() as cloud:
         home = Path(name)
         for number, count in enumerate(options.programs):
             measured = await measure(home, cloud, number, count, schema, short=options.smoke)

@@ -13,7 +13,7 @@ from typing import Any
 import anyio
 
 from infrastructure_parts.schema import StateSchema
-from infrastructure_parts.world import changed, differing, expected
+from infrastructure_parts.world import changed, contents, differing, expected
 from quantum_suite.core.errors import SuiteError
 from quantum_suite.services.infrastructure.interface import StackRequest, StepReport
 
@@ -52,7 +52,7 @@ async def kill_over_and_over(stack: Any, kills: int, schema: StateSchema, chance
         began = time.monotonic()
         await _resumed(stack, destroying, counted)
         usual = 0.7 * usual + 0.3 * (time.monotonic() - began)
-        lost, extra, wrong = differing(expected(stack.wanted), stack.cloud.contents(stack.prefix, stack.out))
+        lost, extra, wrong = differing(expected(stack.wanted), contents(stack.cloud, stack.prefix, stack.out))
         counted.lost += lost
         counted.doubled += extra
         counted.different += wrong

@@ -1,12 +1,11 @@
 """What a stack is to look like, and what there really is: moto's AWS and a folder."""
 
-import logging
 import random
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+from reference.aws import RunningAws
 
 KINDS = ("bucket", "queue", "table", "file")
 Contents = dict[str, dict[str, str]]
@@ -81,53 +80,26 @@ def differing(wanted: Contents, there: Contents) -> tuple[int, int, int]:
     return lost, extra, wrong
 
 
-@dataclass(frozen=True, slots=True)
-class Cloud:
-    """AWS as moto plays it, over HTTP."""
-
-    url: str
-
-    @property
-    def environment(self) -> Mapping[str, str]:
-        """Return what a stack needs to reach it."""
-        return {
-            "AWS_ENDPOINT_URL": self.url,
-            "AWS_ACCESS_KEY_ID": "testing",
-            "AWS_SECRET_ACCESS_KEY": "testing-secret",
-            "AWS_DEFAULT_REGION": "us-east-1",
-        }
-
-    def contents(self, prefix: str, folder: Path) -> Contents:
-        """Return what is there under a prefix."""
-        buckets, queues, tables = (self._client(name) for name in ("s3", "sqs", "dynamodb"))
-        found: Contents = {kind: {} for kind in KINDS}
-        for bucket in buckets.list_buckets()["Buckets"]:
-            if bucket["Name"].startswith(f"{prefix}-"):
-                tags = _tags(buckets, bucket["Name"])
-                found["bucket"][bucket["Name"]] = tags
-        for url in queues.list_queues(QueueNamePrefix=f"{prefix}-").get("QueueUrls", []):
-            attributes = queues.get_queue_attributes(QueueUrl=url, AttributeNames=["VisibilityTimeout"])
-            found["queue"][url.rpartition("/")[2]] = attributes["Attributes"]["VisibilityTimeout"]
-        for page in tables.get_paginator("list_tables").paginate():
-            for name in page["TableNames"]:
-                if name.startswith(f"{prefix}-"):
-                    arn = tables.describe_table(TableName=name)["Table"]["TableArn"]
-                    marks = tables.list_tags_of_resource(ResourceArn=arn)["Tags"]
-                    found["table"][name] = next((tag["Value"] for tag in marks if tag["Key"] == "mark"), "")
-        for path in folder.glob(f"{prefix}-*"):
-            found["file"][str(path)] = path.read_text(encoding="utf-8")
-        return found
-
-    def _client(self, service: str) -> Any:
-        import boto3
-
-        return boto3.client(
-            service,
-            endpoint_url=self.url,
-            region_name="us-east-1",
-            aws_access_key_id="testing",
-            aws_secret_access_key="testing-secret",
-        )
+def contents(cloud: RunningAws, prefix: str, folder: Path) -> Contents:
+    """Return what is there under a prefix, in the cloud and in a folder."""
+    buckets, queues, tables = (cloud.client(name) for name in ("s3", "sqs", "dynamodb"))
+    found: Contents = {kind: {} for kind in KINDS}
+    for bucket in buckets.list_buckets()["Buckets"]:
+        if bucket["Name"].startswith(f"{prefix}-"):
+            tags = _tags(buckets, bucket["Name"])
+            found["bucket"][bucket["Name"]] = tags
+    for url in queues.list_queues(QueueNamePrefix=f"{prefix}-").get("QueueUrls", []):
+        attributes = queues.get_queue_attributes(QueueUrl=url, AttributeNames=["VisibilityTimeout"])
+        found["queue"][url.rpartition("/")[2]] = attributes["Attributes"]["VisibilityTimeout"]
+    for page in tables.get_paginator("list_tables").paginate():
+        for name in page["TableNames"]:
+            if name.startswith(f"{prefix}-"):
+                arn = tables.describe_table(TableName=name)["Table"]["TableArn"]
+                marks = tables.list_tags_of_resource(ResourceArn=arn)["Tags"]
+                found["table"][name] = next((tag["Value"] for tag in marks if tag["Key"] == "mark"), "")
+    for path in folder.glob(f"{prefix}-*"):
+        found["file"][str(path)] = path.read_text(encoding="utf-8")
+    return found
 
 
 def _tags(client: Any, bucket: str) -> str:
@@ -138,18 +110,3 @@ def _tags(client: Any, bucket: str) -> str:
     except ClientError:
         return ""
     return next((tag["Value"] for tag in tags if tag["Key"] == "mark"), "")
-
-
-@contextmanager
-def running_cloud() -> Iterator[Cloud]:
-    """Run moto in a thread of this process."""
-    from moto.moto_server.threaded_moto_server import ThreadedMotoServer
-
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    try:
-        host, port = server.get_host_and_port()
-        yield Cloud(f"http://{host}:{port}")
-    finally:
-        server.stop()
