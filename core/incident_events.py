@@ -7,6 +7,8 @@ from pydantic import Field
 from quantum_suite.core.events import EventData
 
 IncidentSeverity = Literal["critical", "high", "medium", "low"]
+SEVERITIES: tuple[IncidentSeverity, ...] = ("low", "medium", "high", "critical")
+"""From the least bad to the worst."""
 IncidentRole = Literal["commander", "operations", "communication", "scribe"]
 IncidentOrigin = Literal["hand", "alert", "anomaly"]
 HypothesisState = Literal["open", "supported", "refuted", "confirmed"]

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from quantum_suite.core.errors import CallerError
-from quantum_suite.core.incident_events import IncidentSeverity, SignalSeen
+from quantum_suite.core.incident_events import SEVERITIES, IncidentSeverity, SignalSeen
 from quantum_suite.core.masking import mask_text
 from quantum_suite.services.incidents.incidents import Report
 from quantum_suite.services.incidents.interface import MAX_TITLE
@@ -15,14 +15,15 @@ from quantum_suite.services.incidents.interface import MAX_TITLE
 MOST_ALERTS = 500
 _MOST_LABELS = 30
 _MOST_TEXT = 500
-_RANKS: tuple[IncidentSeverity, ...] = ("low", "medium", "high", "critical")
 _SEVERITIES: Mapping[str, IncidentSeverity] = {
     **dict.fromkeys(("critical", "page", "emergency", "fatal", "p1", "sev1"), "critical"),
     **dict.fromkeys(("high", "error", "major", "p2", "sev2"), "high"),
     **dict.fromkeys(("medium", "warning", "warn", "minor", "ticket", "p3", "sev3"), "medium"),
     **dict.fromkeys(("low", "info", "none", "notice", "p4", "sev4"), "low"),
 }
-_SERVICE_LABELS = ("service", "app", "component", "job")
+# The labels that begin with sloth_ are those of the rules that define_slo makes.
+_SEVERITY_LABELS = ("severity", "sloth_severity")
+_SERVICE_LABELS = ("service", "app", "component", "sloth_service", "job")
 
 _Text = Annotated[str, Field(max_length=20_000)]
 _Labels = Annotated[dict[str, _Text], Field(max_length=200)]
@@ -71,6 +72,7 @@ def read_report(message: Any) -> Report:
         if alert.startsAt.tzinfo is None:
             raise CallerError("startsAt of an alert has no offset.", "Write RFC 3339.", argument="body")
     signals = {one.signal: one for one in (_signal(alert) for alert in told.alerts)}
+    said = {_name(alert): severity for alert in told.alerts if (severity := _severity(alert.labels)) is not None}
     name = (
         told.commonLabels.get("alertname")
         or told.groupLabels.get("alertname")
@@ -80,12 +82,17 @@ def read_report(message: Any) -> Report:
     return Report(
         group=f"alertmanager:{told.groupKey[:1000]}",
         title=_short(title, MAX_TITLE),
-        severity=max((_severity(alert.labels) for alert in told.alerts), key=_RANKS.index),
+        severity=max((_severity(alert.labels) or "high" for alert in told.alerts), key=SEVERITIES.index),
         origin="alert",
         began_at=min(alert.startsAt for alert in told.alerts),
         service=_short(_service(told), 100),
         signals=[*signals.values()],
+        severities=said,
     )
+
+
+def _name(alert: _Alert) -> str:
+    return f"{alert.fingerprint}@{alert.startsAt.isoformat()}"
 
 
 def _signal(alert: _Alert) -> SignalSeen:
@@ -96,7 +103,7 @@ def _signal(alert: _Alert) -> SignalSeen:
     web = alert.generatorURL.startswith(("http://", "https://"))
     return SignalSeen(
         incident="",
-        signal=f"{alert.fingerprint}@{alert.startsAt.isoformat()}",
+        signal=_name(alert),
         state=alert.status,
         name=_short(alert.labels.get("alertname", "alert"), MAX_TITLE),
         summary=_short(summary, _MOST_TEXT),
@@ -106,8 +113,10 @@ def _signal(alert: _Alert) -> SignalSeen:
     )
 
 
-def _severity(labels: Mapping[str, str]) -> IncidentSeverity:
-    return _SEVERITIES.get(labels.get("severity", "").strip().lower(), "high")
+def _severity(labels: Mapping[str, str]) -> IncidentSeverity | None:
+    """Return how bad an alert says it is; None where it does not say so in words that are known."""
+    said = (_SEVERITIES.get(labels.get(label, "").strip().lower()) for label in _SEVERITY_LABELS)
+    return next((severity for severity in said if severity is not None), None)
 
 
 def _service(told: _Message) -> str:

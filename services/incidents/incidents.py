@@ -1,20 +1,22 @@
 """The incidents there are: read from their events, changed by appending to them."""
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from quantum_suite.core.errors import CallerError, Conflict, NotFound
 from quantum_suite.core.events import Event, EventData, EventFilter, NewEvent, Position
 from quantum_suite.core.ids import new_id
 from quantum_suite.core.incident_events import (
+    SEVERITIES,
     HypothesisStated,
     IncidentOpened,
     IncidentOrigin,
     IncidentReopened,
     IncidentResolved,
     IncidentSeverity,
+    SeverityChanged,
     SignalSeen,
     incident_stream,
 )
@@ -39,6 +41,8 @@ class Report:
     service: str
     signals: Sequence[SignalSeen]
     """Their `incident` is filled in."""
+    severities: Mapping[str, IncidentSeverity] = field(default_factory=dict)
+    """How bad a signal says it is, by its name; those that do not say so are left out."""
 
 
 class Incidents:
@@ -121,8 +125,8 @@ class Incidents:
         """Take signals in: to the group's open incident, else to a new one. Returns it, and whether it is new.
 
         A signal that was told before is passed over, so that a report may come any number of times, from any
-        number of senders at once. Signals that have ended open nothing; where there is nothing to add to, None is
-        returned.
+        number of senders at once. One that says it is worse than the incident raises its severity. Signals that
+        have ended open nothing; where there is nothing to add to, None is returned.
         """
         for _ in range(_ATTEMPTS):
             await self._catch_up()
@@ -147,7 +151,7 @@ class Incidents:
     async def _take_in(
         self, incident: Incident, report: Report, principal: str, correlation: str | None
     ) -> Incident:
-        fresh = []
+        fresh: list[SignalSeen] = []
         for signal in report.signals:
             known = incident.signals.get(signal.signal)
             if known == signal.state or (known == "resolved" and signal.state == "firing"):
@@ -155,10 +159,11 @@ class Incidents:
             if known is None and signal.state == "resolved":
                 continue
             fresh.append(signal.model_copy(update={"incident": incident.id}))
+        data: list[EventData] = [*fresh, *_raised(incident, fresh, report.severities)]
         room = max(0, MAX_ENTRIES - incident.version)
-        if not fresh or not room:
+        if not data or not room:
             return await self.get(incident.id)
-        return await self.add(incident, fresh[:room], principal=principal, correlation=correlation)
+        return await self.add(incident, data[:room], principal=principal, correlation=correlation)
 
     async def _open_for(
         self, report: Report, number: int, fresh: Sequence[SignalSeen], principal: str, correlation: str | None
@@ -206,6 +211,24 @@ class Incidents:
 def next_hypothesis(incident: Incident) -> str:
     """Return the number of the next hypothesis."""
     return f"h{len(incident.hypotheses) + 1}"
+
+
+def _raised(
+    incident: Incident, fresh: Sequence[SignalSeen], severities: Mapping[str, IncidentSeverity]
+) -> list[SeverityChanged]:
+    """Return the change of severity that new signals which fire bring about, if any."""
+    firing = [one for one in fresh if one.state == "firing" and one.signal in severities]
+    worst = max(firing, key=lambda one: SEVERITIES.index(severities[one.signal]), default=None)
+    if worst is None:
+        return []
+    severity = severities[worst.signal]
+    if SEVERITIES.index(severity) <= SEVERITIES.index(incident.severity):
+        return []
+    return [
+        SeverityChanged(
+            incident=incident.id, severity=severity, before=incident.severity, reason=f"{worst.name} fires"
+        )
+    ]
 
 
 def _check_open(incident: Incident, data: Sequence[EventData]) -> None:

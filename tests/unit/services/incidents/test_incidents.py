@@ -10,7 +10,7 @@ import pytest
 from quantum_suite.core.anomaly_events import ANOMALY_EVENTS, AnomalyDetected, watch_stream
 from quantum_suite.core.errors import CallerError, Conflict, NotFound
 from quantum_suite.core.events import NewEvent
-from quantum_suite.core.incident_events import INCIDENT_EVENTS, IncidentNoted, IncidentResolved
+from quantum_suite.core.incident_events import INCIDENT_EVENTS, IncidentNoted, IncidentResolved, SeverityChanged
 from quantum_suite.services.events.memory import MemoryEventStore
 from quantum_suite.services.events.registry import EventRegistry
 from quantum_suite.services.incidents.alertmanager_webhook import read_report
@@ -164,6 +164,36 @@ async def test_what_an_alert_says_is_cut_and_masked() -> None:
     assert len(found.signals[0].summary) <= 500
     assert found.signals[0].uri == ""
     assert (found.severity, found.service) == ("high", "shop")
+
+
+async def test_an_alert_of_an_slo_says_its_service_and_how_bad_it_is() -> None:
+    page = alert("a", sloth_severity="page", sloth_service="shop", sloth_id="shop-orders", job="scraper")
+    found = read_report(message([page]))
+    assert (found.severity, found.service) == ("critical", "shop")
+    ticket = read_report(message([alert("b", sloth_severity="ticket", sloth_service="shop")]))
+    assert (ticket.severity, ticket.service) == ("medium", "shop")
+    said = read_report(message([alert("c", severity="low", sloth_severity="page", service="cart")]))
+    assert (said.severity, said.service) == ("low", "cart")
+
+
+async def test_an_alert_that_is_worse_than_its_incident_raises_it_once_and_none_lowers_it() -> None:
+    events = store()
+    incidents = Incidents(events)
+    ticket, page = alert("a", severity="ticket"), alert("b", severity="page")
+    name, _ = await report(incidents, ticket)
+    assert name is not None
+    assert (await incidents.get(name)).severity == "medium"
+    for _ in range(2):
+        await report(incidents, ticket, page)
+    raised = await incidents.get(name)
+    assert (raised.severity, raised.version) == ("critical", 4)
+    assert raised.timeline[-1].text == "Severity medium -> critical: Burns fires"
+    calmed = SeverityChanged(incident=name, severity="low", before="critical", reason="One customer")
+    await incidents.add(raised, [calmed], principal="p", correlation=None)
+    await report(incidents, ticket, page, alert("c", severity="info"), alert("d", severity="nonsense"))
+    assert (await incidents.get(name)).severity == "low"
+    await report(incidents, alert("e", "resolved", severity="page"))
+    assert (await incidents.get(name)).severity == "low"
 
 
 @pytest.mark.parametrize(
