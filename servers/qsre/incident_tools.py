@@ -149,7 +149,10 @@ def add_incident_tools(
         ] = None,
         kind: Annotated[Kind | None, Field(description="What of it is bad; the worst when left out.")] = None,
         onset: Annotated[
-            str | None, Field(description=f"About when it began: {_TIME} The incident's when left out.")
+            str | None,
+            Field(
+                description=f"About when it began: {_TIME} The incident's when left out; an alert's is refined."
+            ),
         ] = None,
         system: Annotated[
             str | None,

@@ -10,8 +10,12 @@ from quantum_suite.services.root_cause.interface import Kind, Signal
 LEAST_BASELINE = 8
 """Points a baseline needs to say anything."""
 
+RECENT_STEPS = 6
+"""Points right before a moment that tell its latest level."""
+BEGUN = 3.0
+"""Scales from which on a signal has moved."""
+
 _MAD_TO_SIGMA = 1.4826
-_RECENT_STEPS = 6
 _SEASONAL_POINTS = 6
 _SEASON_SECONDS = 86_400.0
 # Smaller changes mean nothing to users, however regular a signal is: share of its level, plus a constant.
@@ -22,7 +26,6 @@ _FLOORS: Mapping[Kind, tuple[float, float]] = {
     "saturation": (0.05, 0.0),
 }
 _TINY = 1e-9
-_BEGUN = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,14 +68,20 @@ def measure(
     level = _level(during, weights, step)
     usual_values = _usual(before, onset, step)
     usual = median(usual_values)
-    spread = _MAD_TO_SIGMA * median([abs(value - usual) for value in usual_values])
-    recent_values = [v for t, v in before if t > begin - _RECENT_STEPS * step]
+    recent_values = [v for t, v in before if t > begin - RECENT_STEPS * step]
     recent = median(recent_values) if recent_values else usual
     reference = _nearest(level, usual, recent)
-    share, constant = _FLOORS[signal.kind]
     # A level that moved before the onset says that the usual spread is not the whole of it.
-    scale = max(spread, share * abs(usual) + constant, _TINY) + abs(recent - usual) / 2
+    scale = usual_scale(signal.kind, usual_values) + abs(recent - usual) / 2
     return Shift(signal, reference, scale, level, _since(during, reference, scale, level))
+
+
+def usual_scale(kind: Kind, values: Sequence[float]) -> float:
+    """Return one robust standard deviation of values, never below what matters to users."""
+    usual = median(values)
+    spread = _MAD_TO_SIGMA * median([abs(value - usual) for value in values])
+    share, constant = _FLOORS[kind]
+    return max(spread, share * abs(usual) + constant, _TINY)
 
 
 def slots(signal: Signal, shift: Shift, onset: float, step: float) -> dict[float, float]:
@@ -92,7 +101,7 @@ def surprise(signal: Signal, shift: Shift, onset: float, step: float) -> float:
     never 0.
     """
     direction = 1 if shift.excess >= 0 else -1
-    limit = _BEGUN * shift.scale
+    limit = BEGUN * shift.scale
     bad = {True: 0, False: 0}
     many = {True: 0, False: 0}
     for time, value in zip(signal.times, signal.values, strict=True):
@@ -108,7 +117,7 @@ def is_missing(signal: Signal, onset: float, step: float) -> bool:
     """Whether a signal that was there right before the onset is gone since."""
     begin = onset - step
     values = [*zip(signal.times, signal.values, strict=True)]
-    recent = [v for t, v in values if begin - _RECENT_STEPS * step < t <= begin]
+    recent = [v for t, v in values if begin - RECENT_STEPS * step < t <= begin]
     during = [v for t, v in values if t > begin]
     usual = [v for t, v in values if t <= begin]
     if not recent or not during or len(usual) < LEAST_BASELINE:
@@ -153,7 +162,7 @@ def _nearest(level: float, usual: float, recent: float) -> float:
 
 def _since(during: Sequence[tuple[float, float]], reference: float, scale: float, level: float) -> float | None:
     direction = 1 if level >= reference else -1
-    enough = max(_BEGUN * scale, abs(level - reference) / 2)
+    enough = max(BEGUN * scale, abs(level - reference) / 2)
     return next((time for time, value in during if direction * (value - reference) >= enough), None)
 
 

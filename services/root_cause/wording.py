@@ -37,8 +37,9 @@ def silent(node: str) -> str:
 
 def changed(change: Change, complaint: Complaint) -> str:
     """Say what was changed, and how long before."""
-    minutes = (complaint.onset - change.at) / 60
-    when = f"{minutes:.0f} min before the onset" if minutes >= 0 else f"{-minutes:.0f} min after the onset"
+    seconds = complaint.onset - change.at
+    long = f"{abs(seconds) / 60:.0f} min" if abs(seconds) >= 90 else f"{abs(seconds):.0f} s"
+    when = f"{long} before the onset" if seconds >= 0 else f"{long} after the onset"
     origin = f" ({change.source})" if change.source else ""
     return f"Changed {when}: {change.what}{origin}."
 

@@ -19,9 +19,16 @@ from quantum_suite.services.incidents.incidents import Incidents
 from quantum_suite.services.metrics.interface import Notes, Window
 from quantum_suite.services.metrics.promql import parse_query
 from quantum_suite.services.metrics.sources import MetricSources
-from quantum_suite.services.metrics.windows import fitting_step, read_duration, read_time, shown_time
+from quantum_suite.services.metrics.windows import (
+    fitting_step,
+    read_duration,
+    read_time,
+    shown_duration,
+    shown_time,
+)
 from quantum_suite.services.root_cause.gathering import gather
 from quantum_suite.services.root_cause.interface import KINDS, Change, Complaint, Diagnosis, Kind, Signal, Verdict
+from quantum_suite.services.root_cause.onsets import find_onset
 from quantum_suite.services.root_cause.ranking import LOOKBACK_SECONDS, diagnose
 from quantum_suite.services.root_cause.shifts import measure
 from quantum_suite.services.root_cause.system_file import MAX_BYTES, SignalQuery, System, read_system
@@ -109,7 +116,7 @@ class Diagnoser:
 
         Raises CallerError naming what is missing, and what the source raises where none of the queries answers.
         """
-        service, onset = await self._what(question)
+        service, onset, noticed = await self._what(question)
         system = await self._system(question, principal)
         for query in system.signals:
             parse_query(query.query)
@@ -120,6 +127,8 @@ class Diagnoser:
         notes: Notes = []
         async with self.capacity.place("a diagnosis"):
             signals = await gather(self.sources.get(question.source), system.signals, window, notes)
+            if noticed:
+                onset = await anyio.to_thread.run_sync(_before, service, question.kind, signals, onset, notes)
             changes = [*system.changes, *await self._told_changes(onset)]
             worst = await anyio.to_thread.run_sync(_worst, service, signals, onset, window.step)
             complaint = Complaint(service, question.kind or worst, onset, window.step)
@@ -131,19 +140,21 @@ class Diagnoser:
             notes.append("Nothing is known of who depends on whom: causes cannot be told from consequences.")
         return _answer(found, complaint, len(signals), notes)
 
-    async def _what(self, question: DiagnosisQuestion) -> tuple[str, float]:
-        service, onset = question.service, None
+    async def _what(self, question: DiagnosisQuestion) -> tuple[str, float, bool]:
+        """Return what complains, about since when, and whether that is when an alert noticed it."""
+        service, onset, noticed = question.service, None, False
         if question.onset is not None:
             onset = read_time(question.onset, self.clock(), "onset")
         if question.incident is not None:
             incident = await self.incidents.get(question.incident)
             service = service or incident.service or None
-            onset = onset if onset is not None else incident.began_at.timestamp()
+            if onset is None:
+                onset, noticed = incident.began_at.timestamp(), incident.origin == "alert"
         if service is None:
             raise CallerError("What complains is not known.", "Name the service.", argument="service")
         if onset is None:
             raise CallerError("It is not known when it began.", "Name an incident or the onset.", argument="onset")
-        return service, onset
+        return service, onset, noticed
 
     async def _system(self, question: DiagnosisQuestion, principal: Principal) -> System:
         system = System()
@@ -201,6 +212,18 @@ def _window(question: DiagnosisQuestion, onset: float, now: float) -> Window:
     end = min(now, onset + max(_DURING_SECONDS, _DURING_STEPS * step))
     start = onset - baseline // step * step
     return Window(start, start + (end - start) // step * step, step)
+
+
+def _before(service: str, kind: Kind | None, signals: Sequence[Signal], noticed: float, notes: Notes) -> float:
+    """Return when it began that an alert noticed: alerts wait until enough has gone wrong."""
+    found = find_onset((one for one in signals if one.node == service and kind in (None, one.kind)), noticed)
+    if found is None:
+        return noticed
+    notes.append(
+        f"The alert began at {shown_time(noticed)}; {found.signal.name} had moved "
+        f"{shown_duration(max(1, round(noticed - found.at)))} before, which is taken for the onset."
+    )
+    return found.at
 
 
 def _worst(service: str, signals: Sequence[Signal], onset: float, step: float) -> Kind:

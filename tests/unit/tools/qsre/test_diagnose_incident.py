@@ -1,5 +1,6 @@
 """Diagnoses over a source in memory: changes that were told, and what a source does not have."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -8,14 +9,14 @@ import pytest
 
 from quantum_suite.core.errors import CallerError, Unavailable
 from quantum_suite.core.events import NewEvent
-from quantum_suite.core.incident_events import CHANGES_STREAM, INCIDENT_EVENTS, SystemChanged
+from quantum_suite.core.incident_events import CHANGES_STREAM, INCIDENT_EVENTS, SignalSeen, SystemChanged
 from quantum_suite.core.infrastructure_events import INFRASTRUCTURE_EVENTS, StackRunEnded, run_stream
 from quantum_suite.core.principals import LOCAL
 from quantum_suite.services.capacity.memory import MemoryCapacity
 from quantum_suite.services.events.interface import ANY_VERSION
 from quantum_suite.services.events.memory import MemoryEventStore
 from quantum_suite.services.events.registry import EventRegistry
-from quantum_suite.services.incidents.incidents import Incidents
+from quantum_suite.services.incidents.incidents import Incidents, Report
 from quantum_suite.services.metrics.interface import Series, Window
 from quantum_suite.services.metrics.memory import MemorySource
 from quantum_suite.services.metrics.sources import MetricSources
@@ -62,6 +63,27 @@ async def test_changes_told_to_the_suite_and_its_own_are_evidence(tmp_path: Path
     assert [one.what for one in found.changes] == ["release 41", "up of the stack prod succeeded"]
     assert found.suspects[0].node == "cart"
     assert found.kind == "latency"
+
+
+async def test_the_onset_of_an_alert_is_looked_for_before_it_and_a_told_one_is_not(tmp_path: Path) -> None:
+    """An alert that needed nine minutes: by then the level right before it is the bad one."""
+    source = MemorySource("live", [series("front", 0.2, 0.1), series("cart", 0.1, 0.1)])
+    diagnosing, _ = diagnoser(tmp_path, source)
+    late = datetime.fromtimestamp(ONSET + 540, UTC)
+    signal = SignalSeen(incident="", signal="f@1", state="firing", name="Slow", at=late.isoformat())
+    report = Report("g", "Slow", "high", "alert", late, "front", [signal])
+    incident, _ = await diagnosing.incidents.report(report, principal="key:am", correlation=None)
+    assert incident is not None
+    (tmp_path / "system.yaml").write_text("edges: [[front, cart]]")
+    asked = DiagnosisQuestion(
+        incident=incident.id, system="system.yaml", signals=[LATENCY], baseline="1h", step="60s"
+    )
+    found = await diagnosing.diagnose(asked, LOCAL)
+    assert (found.verdict, found.suspects[0].node) == ("suspects", "cart")
+    assert found.onset == datetime.fromtimestamp(ONSET, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    assert "latency of front had moved 9m before, which is taken for the onset." in found.notes[0]
+    told = await diagnosing.diagnose(replace(asked, onset=str(ONSET + 540)), LOCAL)
+    assert told.onset == datetime.fromtimestamp(ONSET + 540, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 async def test_a_service_without_signals_is_told_with_those_there_are(tmp_path: Path) -> None:
