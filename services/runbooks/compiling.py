@@ -17,6 +17,7 @@ INCIDENT = "runbook_incident"
 
 _RESULT = re.compile(r"(?<![\w.'\"])result\b")
 _APPROVAL_SECONDS = 24 * 3600
+_MOST_SHOWN = 200
 
 
 def compile_runbook(
@@ -69,13 +70,26 @@ def _note(name: str, text: str, outcome: str) -> dict[str, Any]:
 
 def _approval(runbook: Runbook, step: RunbookStep, call: ToolUse) -> dict[str, Any]:
     asked: dict[str, Any] = {
-        "question": _plain(f"{step.title}: call {call.tool}?"),
+        "question": f"{_plain(f'{step.title}: call {call.tool}')}{_with(call.arguments)}?",
         "timeout_seconds": _APPROVAL_SECONDS,
         "details": {"runbook": runbook.name, "tool": call.tool, "arguments": dict(call.arguments)},
     }
     if runbook.approvers:
         asked["approvers"] = list(runbook.approvers)
     return {"id": f"{step.id}_approved", "approval": asked}
+
+
+def _with(arguments: Mapping[str, Any]) -> str:
+    """Return what a call is made with, as a template: whoever approves it has to see that."""
+    shown = []
+    for name, value in arguments.items():
+        written = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        if "${{" in written:
+            # An expression inside a larger value cannot be taken out of it here; the details have it worked out.
+            shown.append(f"{name}={written if isinstance(value, str) else '(see the details)'}")
+        else:
+            shown.append(f"{name}={written if len(written) <= _MOST_SHOWN else f'{written[:_MOST_SHOWN]}...'}")
+    return f" with {', '.join(shown)}" if shown else ""
 
 
 def _call(step: RunbookStep, call: ToolUse) -> dict[str, Any]:

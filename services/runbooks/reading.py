@@ -60,6 +60,21 @@ def read_runbook(text: str, given: Mapping[str, Any]) -> Runbook:
     return Runbook(name, str(told.get("description") or ""), inputs, approvers, read)
 
 
+def input_values(runbook: Runbook, given: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the values of a runbook's inputs: what was given, else the defaults."""
+    return {key: given.get(key, one.get("default")) for key, one in runbook.inputs.items()}
+
+
+def filled_in(told: Any, values: Mapping[str, Any]) -> Any:
+    """Return arguments with what is an input and nothing else replaced by its value, to be shown to people."""
+    if isinstance(told, dict):
+        return {key: filled_in(one, values) for key, one in told.items()}
+    if isinstance(told, list):
+        return [filled_in(one, values) for one in told]
+    found = _INPUT.fullmatch(told.strip()) if isinstance(told, str) else None
+    return values[found[1]] if found is not None and found[1] in values else told
+
+
 def _step(told: Any, place: str, values: Mapping[str, Any]) -> RunbookStep:
     _check_keys(told, _STEP, place)
     name = told.get("id")

@@ -117,6 +117,7 @@ async def test_a_runbook_is_planned_then_approved_verified_and_noted(tmp_path: P
             ("back", "verifies"),
         ]
         assert plan["steps"][1]["undo"] == "ops_release"
+        assert plan["steps"][1]["arguments"] == {"name": "40"}
         assert fleet.history == []
 
         other = {**asked, "inputs": {"release": "39"}, "plan": plan["plan"]}
@@ -125,7 +126,7 @@ async def test_a_runbook_is_planned_then_approved_verified_and_noted(tmp_path: P
         assert "not what was planned" in text_of(refused)
 
         run = (await call(client, "qsre_run_runbook", **asked, plan=plan["plan"]))["run"]
-        assert await approve(client, run, approved=True) == "Go back: call ops_release?"
+        assert await approve(client, run, approved=True) == "Go back: call ops_release with name=40?"
         assert await ended(client, run) == "completed"
         assert fleet.history == ["40"]
         page = await timeline(client, incident)

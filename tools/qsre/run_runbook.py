@@ -14,7 +14,7 @@ from quantum_suite.core.principals import Principal
 from quantum_suite.services.incidents.incidents import Incidents
 from quantum_suite.services.runbooks.compiling import INCIDENT, compile_runbook
 from quantum_suite.services.runbooks.model import PlannedStep
-from quantum_suite.services.runbooks.reading import SHIPPED, read_runbook, shipped_runbook
+from quantum_suite.services.runbooks.reading import SHIPPED, filled_in, input_values, read_runbook, shipped_runbook
 from quantum_suite.services.workflows.composite.composites import Composites, check_inputs
 from quantum_suite.services.workflows.composite.problems import InvalidDefinition
 from quantum_suite.services.workflows.interface import Owner, RunState, Workflows
@@ -88,7 +88,8 @@ class RunbookRunner:
         inputs = {**request.inputs, **({INCIDENT: request.incident} if request.incident else {})}
         await self._check(source, inputs, owner)
         plan = hashlib.sha256(json.dumps([source, inputs], sort_keys=True).encode()).hexdigest()[:32]
-        rows = tuple(_row(step) for step in planned)
+        values = input_values(runbook, request.inputs)
+        rows = tuple(_row(step, values) for step in planned)
         answer = RunbookAnswer(
             runbook=runbook.name,
             description=runbook.description,
@@ -145,8 +146,8 @@ def _owner(principal: Principal) -> Owner:
     return Owner(principal.id, tuple(sorted(role.value for role in principal.roles)), principal.workspaces)
 
 
-def _row(step: PlannedStep) -> RunbookStepRow:
-    told = asdict(step)
+def _row(step: PlannedStep, values: Mapping[str, Any]) -> RunbookStepRow:
+    told = {**asdict(step), "arguments": filled_in(dict(step.arguments), values)}
     return RunbookStepRow(**{name: told[name] for name in RunbookStepRow.model_fields})
 
 

@@ -7,7 +7,13 @@ import pytest
 
 from quantum_suite.core.errors import CallerError
 from quantum_suite.services.runbooks.compiling import compile_runbook
-from quantum_suite.services.runbooks.reading import SHIPPED, read_runbook, shipped_runbook
+from quantum_suite.services.runbooks.reading import (
+    SHIPPED,
+    filled_in,
+    input_values,
+    read_runbook,
+    shipped_runbook,
+)
 from quantum_suite.services.workflows.composite.documents import read_document
 from quantum_suite.services.workflows.tool_catalogue import ToolOffer
 
@@ -33,6 +39,28 @@ def test_a_call_that_does_not_only_read_is_approved_right_before() -> None:
     assert steps[3]["approval"]["approvers"] == ["admin"]
     unknown = compiled("runbook: r\nsteps: [{id: a, call: ops_unknown}]")
     assert "approval" in unknown[1]
+
+
+def test_who_approves_a_call_is_shown_what_it_is_made_with() -> None:
+    step = (
+        "{id: a, title: 'Go to ${{ nowhere }}', call: ops_release, with: {name: '${{ inputs.release }}', "
+        "fast: true, tags: [x, '${{ run.id }}'], note: " + "n" * 300 + "}}"
+    )
+    (_, approval, *_) = compiled(f"runbook: r\ninputs: {{release: {{type: string}}}}\nsteps: [{step}]")
+    assert approval["approval"]["question"] == (
+        "Go to $ {{ nowhere }}: call ops_release with name=${{ inputs.release }}, fast=true, "
+        f"tags=(see the details), note={'n' * 200}...?"
+    )
+
+
+def test_inputs_are_shown_with_their_values() -> None:
+    runbook = read_runbook(f"runbook: r\ninputs: {{a: {{default: 1}}, b: {{}}}}\nsteps: [{STEP}]", {"b": "x"})
+    values = input_values(runbook, {"b": "x"})
+    told = {
+        "one": ["${{ inputs.a }}", {"two": "${{inputs.b}}"}],
+        "other": "${{ steps.a.result }}, ${{ inputs.b }}",
+    }
+    assert filled_in(told, values) == {"one": [1, {"two": "x"}], "other": told["other"]}
 
 
 def test_what_is_verified_is_asked_at_once_and_then_at_intervals() -> None:
