@@ -63,10 +63,10 @@ def _facts(incident: Incident) -> Iterator[str]:
     yield f"- Began about {_time(incident.began_at)}; opened {_time(incident.opened_at)} by {incident.origin}"
     seconds = (incident.opened_at - incident.began_at).total_seconds()
     if seconds >= 1:
-        yield f"- Noticed after {shown_duration(seconds)}"
+        yield f"- Noticed after {shown_duration(round(seconds))}"
     if incident.resolved_at is not None:
         lasted = (incident.resolved_at - incident.began_at).total_seconds()
-        yield f"- Resolved {_time(incident.resolved_at)}, after {shown_duration(max(1.0, lasted))}"
+        yield f"- Resolved {_time(incident.resolved_at)}, after {shown_duration(max(1, round(lasted)))}"
     if incident.signals:
         yield f"- Signals: {len(incident.signals)}, {incident.firing} of them firing"
     for role, assignee in sorted(incident.roles.items()):
