@@ -194,6 +194,10 @@ async def test_what_is_odd_about_an_slo_is_said_before_it_is_written(tmp_path: P
     ):
         low = told(await call(client, "define_slo", **{**FIELDS, "objective": 80}))
         assert any("can never fire" in note and "page quick (288 %)" in note for note in low["notes"])
+        gaps = "end the bad query in 'or vector(0)'"
+        assert not any(gaps in note for note in told(await call(client, "define_slo", **FIELDS))["notes"])
+        bare = {**FIELDS, "bad_query": 'sum(rate(shop_requests_total{code="500"}[{{.window}}]))'}
+        assert any(gaps in note for note in told(await call(client, "define_slo", **bare))["notes"])
         absent = {**FIELDS, "total_query": "sum(rate(nothing_total[{{.window}}]))"}
         nothing = told(await call(client, "define_slo", **absent))
         assert nothing["slos"][0]["measured_percent"] is None

@@ -157,7 +157,7 @@ async def _measure(source: MetricSource, slo: Slo, notes: list[str]) -> WindowRe
             f"{slo.id}: {source.name} has no data for it in the last {length}: look at its metrics and labels "
             "with explore_metrics, and try its queries with query_metrics."
         )
-    elif window.error_ratio == 0.0 and slo.indicator.error is not None and not window.recorded:
+    elif window.error_ratio == 0.0 and not window.recorded and _may_have_gaps(slo):
         notes.append(
             f"{slo.id}: no bad event in the last {length}. Where the series of bad events appears with the first "
             "of them, the ratio has gaps until then: end the bad query in 'or vector(0)' to have none."
@@ -220,3 +220,8 @@ def _mind(slo: Slo) -> list[str]:
     if slo.minimum_events is not None and count_query(slo, slo.windows.page_quick.long_seconds) is None:
         notes.append(f"{slo.id}: its indicator counts no events, so a minimum of events has no effect.")
     return notes
+
+
+def _may_have_gaps(slo: Slo) -> bool:
+    """Whether the query for bad events may have no result where there was none."""
+    return slo.indicator.error is not None and "vector(0)" not in slo.indicator.error.replace(" ", "")
