@@ -28,7 +28,8 @@ def incident_answer(incident: Incident) -> CallToolResult:
 
 def incidents_answer(found: IncidentList) -> CallToolResult:
     """Return a list of incidents."""
-    lines = [f"{found.found} incidents." if found.found else "There is no such incident."]
+    many = f"{found.found} incident{'s' if found.found > 1 else ''}."
+    lines = [many if found.found else "There is no such incident."]
     lines += [_row(row) for row in found.incidents[:_TOLD]]
     return CallToolResult(
         content=[TextContent(text="\n".join(lines))], structured_content=found.model_dump(mode="json")

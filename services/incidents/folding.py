@@ -69,7 +69,9 @@ def _signal_seen(incident: Incident, data: Mapping[str, Any], event: Event) -> I
     summary = f": {data['summary']}" if data["summary"] else ""
     text = f"{data['name']} {data['state']}{summary}"
     signals = {**incident.signals, data["signal"]: data["state"]}
-    return _told(incident, event, text, at=moment(data["at"]), uri=data["uri"], signals=signals)
+    # Where it is to be seen was said when it began; such addresses hold whole queries.
+    uri = data["uri"] if data["state"] == "firing" else ""
+    return _told(incident, event, text, at=moment(data["at"]), uri=uri, signals=signals)
 
 
 def _noted(incident: Incident, data: Mapping[str, Any], event: Event) -> Incident:

@@ -102,6 +102,15 @@ async def test_an_alert_is_told_by_fingerprint_and_beginning() -> None:
     assert (again.firing, again.version) == (1, 4)
 
 
+async def test_where_an_alert_is_to_be_seen_is_told_when_it_begins_and_not_again() -> None:
+    incidents = Incidents(store())
+    for state in ("firing", "resolved"):
+        name, _ = await report(incidents, {**alert("a", state), "generatorURL": "http://prometheus/graph?x"})
+    assert name is not None
+    _, *seen = (await incidents.get(name)).timeline
+    assert [entry.uri for entry in seen] == ["http://prometheus/graph?x", ""]
+
+
 async def test_groups_have_incidents_of_their_own_and_an_end_alone_opens_none() -> None:
     incidents = Incidents(store())
     assert await report(incidents, alert("z", "resolved")) == (None, False)
