@@ -62,9 +62,11 @@ class Shop(Backend):
 class Alertmanager(Backend):
     """Alertmanager that groups by alert name and passes on at once, to a webhook where one is given."""
 
-    def __init__(self, directory: Path, webhook: str | None = None) -> None:
+    def __init__(self, directory: Path, webhook: str | None = None, *, key: str | None = None) -> None:
+        """`key` is sent to the webhook as a bearer token."""
         super().__init__(directory)
         self._config = directory / "alertmanager.yml"
+        self._key = key
         self._write(webhook)
 
     @property
@@ -92,7 +94,10 @@ class Alertmanager(Backend):
     def _write(self, webhook: str | None) -> None:
         receiver: dict[str, Any] = {"name": "on-call"}
         if webhook is not None:
-            receiver["webhook_configs"] = [{"url": webhook, "send_resolved": True}]
+            target: dict[str, Any] = {"url": webhook, "send_resolved": True}
+            if self._key is not None:
+                target["http_config"] = {"authorization": {"credentials": self._key}}
+            receiver["webhook_configs"] = [target]
         route = {
             "receiver": "on-call",
             "group_by": ["alertname"],
@@ -117,12 +122,14 @@ class Prometheus(Backend):
         alertmanager: Alertmanager | None = None,
         jobs: Mapping[str, Sequence[str]] | None = None,
         certificate: tuple[Path, Path] | None = None,
+        rule_files: Sequence[str] = (),
     ) -> None:
-        """`jobs` are further ones: name -> `host:port` of its targets."""
+        """`jobs` are further ones: name -> `host:port` of its targets. So are `rule_files`, as patterns."""
         super().__init__(directory)
         self._alertmanager = alertmanager
         self._jobs = {**({"shop": [f"127.0.0.1:{shop.port}"]} if shop else {}), **(jobs or {})}
         self._certificate = certificate
+        self._rule_files = rule_files
         self._rules = directory / "rules"
         self._rules.mkdir(exist_ok=True)
 
@@ -190,7 +197,7 @@ class Prometheus(Backend):
         config: dict[str, Any] = {
             "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},
             "storage": {"exemplars": {"max_exemplars": 1000}},
-            "rule_files": [str(self._rules / "*.yml")],
+            "rule_files": [str(self._rules / "*.yml"), *self._rule_files],
             "scrape_configs": [
                 {"job_name": job, "static_configs": [{"targets": list(targets)}]}
                 for job, targets in self._jobs.items()
