@@ -10,7 +10,7 @@ from typing import Any
 
 import anyio.to_thread
 
-from quantum_suite.core.errors import Damaged, NotFound
+from quantum_suite.core.errors import CallerError, Damaged, NotFound
 from quantum_suite.services.encryption.cipher import Opener, Sealer, key_id_of
 from quantum_suite.services.encryption.interface import KeyProvider
 from quantum_suite.services.infrastructure.interface import ImportRequest, StackRef, StackRequest
@@ -61,6 +61,17 @@ class FilePlanStore:
             return StoredPlan(Plan.model_validate(body["plan"]), _request_of(asked), body["owner"])
         except (KeyError, ValueError, TypeError) as error:
             raise Damaged(f"The stored plan {digest} was altered.", "Preview again.") from error
+
+    async def get_for(self, ref: StackRef, digest: str) -> StoredPlan:
+        """Return a plan of that stack; raises CallerError where it is of another, and as `get` does."""
+        stored = await self.get(digest)
+        if stored.request.ref != ref:
+            raise CallerError(
+                "That plan is for another stack.",
+                "Give the folder and the stack it was made for.",
+                argument="plan_digest",
+            )
+        return stored
 
     def plan_json(self, digest: str) -> Mapping[str, Any] | None:
         """Return a plan's JSON, if it is here: to say what differs from it."""

@@ -118,13 +118,7 @@ class StackRunner:
         return StackRun(run_id, outcome)
 
     async def _stored(self, ref: StackRef, digest: str, kind: PlanKind) -> StoredPlan:
-        stored = await self.planner.plans.get(digest)
-        if stored.request.ref != ref:
-            raise CallerError(
-                f"That plan is for stack '{stored.request.ref.stack}' of {stored.request.ref.folder}.",
-                "Give the folder and the stack it was made for.",
-                argument="plan_digest",
-            )
+        stored = await self.planner.plans.get_for(ref, digest)
         if stored.plan.kind != kind:
             raise CallerError(
                 f"That plan is to {stored.plan.kind} the stack, not to {kind} it.",

@@ -51,13 +51,7 @@ class PolicyJudge:
                 argument="packs",
             )
         if digest:
-            stored = await self.plans.get(digest)
-            if stored.request.ref != ref:
-                raise CallerError(
-                    "That plan is for another stack.",
-                    "Give the folder and the stack it was made for.",
-                    argument="plan_digest",
-                )
+            stored = await self.plans.get_for(ref, digest)
             project, resources = stored.plan.project, plan_resources(stored.plan)
         else:
             state = await self.engine.state(ref)

@@ -136,6 +136,19 @@ async def test_a_plan_is_kept_with_what_it_was_asked_with_sealed(tmp_path: Path)
         await store.get(DIGEST)
 
 
+@pytest.mark.anyio
+async def test_a_plan_is_given_for_the_stack_it_was_made_for_alone(tmp_path: Path) -> None:
+    store = FilePlanStore(tmp_path / "plans", MemoryKeyProvider())
+    plan = Plan(kind="update", engine="e", project="p", stack="dev", state_serial=1, digest=DIGEST)
+    await store.keep(plan, StackRequest(StackRef(tmp_path, "dev")), "ann")
+    assert (await store.get_for(StackRef(tmp_path, "dev"), DIGEST)).plan == plan
+    for other in (StackRef(tmp_path, "prod"), StackRef(tmp_path / "other", "dev")):
+        with pytest.raises(CallerError, match="for another stack") as caught:
+            await store.get_for(other, DIGEST)
+        assert caught.value.argument == "plan_digest"
+
+
+
 def test_stacks_get_the_variables_the_operator_names_and_no_others() -> None:
     environ = {"AWS_REGION": "x", "AWS_KEY": "y", "HOME": "z", "KUBECONFIG": "k"}
     assert granted_environment("AWS_*, KUBECONFIG,", environ) == {
