@@ -148,7 +148,6 @@ async def test_a_plan_is_given_for_the_stack_it_was_made_for_alone(tmp_path: Pat
         assert caught.value.argument == "plan_digest"
 
 
-
 def test_stacks_get_the_variables_the_operator_names_and_no_others() -> None:
     environ = {"AWS_REGION": "x", "AWS_KEY": "y", "HOME": "z", "KUBECONFIG": "k"}
     assert granted_environment("AWS_*, KUBECONFIG,", environ) == {
