@@ -4,6 +4,7 @@
 """
 
 import json
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,16 +64,38 @@ async def run_scenario(url: str, scenario: str, output: Path) -> ScenarioResult:
 
 
 async def run_suite(url: str, revision: str, output: Path) -> dict[str, ScenarioResult]:
-    """Run what `revision` requires of a server against `url` and return the results by scenario.
+    """Run what decides conformance to `revision` against `url` and return the results by scenario.
 
-    Scenarios that are run without being scored are among them. Raises SuiteFailed when the suite itself broke; a
-    scenario that fails is a result.
+    The suite goes on with scenarios that decide nothing, and waits up to a minute in them for what a server does
+    not have: it is ended once the others are through. Raises SuiteFailed when it broke before; a scenario that
+    fails is a result.
     """
-    script = await install_suite()
-    with anyio.fail_after(RUN_SECONDS):
-        await _node(script, "server", "--url", url, "--requirements", revision, "-o", str(output), ok=(0, 1))
-    results = [_read(path) for path in sorted(output.glob("server-*/checks.json"))]
-    return {result.scenario: result for result in results}
+    scored = await scored_scenarios(revision)
+    command = [str(NODE), str(await install_suite()), "server", "--url", url]
+    command += ["--requirements", revision, "-o", str(output)]
+    printed = output.with_suffix(".log")
+    with anyio.fail_after(RUN_SECONDS), printed.open("wb") as log:
+        async with await anyio.open_process(command, stdout=log, stderr=log, env=environment()) as suite:
+            while set(scored) - (results := _results(output)).keys():
+                if suite.returncode is not None and (missing := set(scored) - _results(output).keys()):
+                    text = printed.read_text(errors="replace")[-4000:]
+                    raise SuiteFailed(
+                        f"The suite ended with {suite.returncode} and without {sorted(missing)}:\n{text}"
+                    )
+                await anyio.sleep(0.1)
+            if suite.returncode is None:
+                suite.kill()
+    return {scenario: results[scenario] for scenario in scored}
+
+
+def _results(output: Path) -> dict[str, ScenarioResult]:
+    """Return what is there of a run's results; one that is being written is not there yet."""
+    results: dict[str, ScenarioResult] = {}
+    for path in sorted(output.glob("server-*/checks.json")):
+        with suppress(json.JSONDecodeError):
+            result = _read(path)
+            results[result.scenario] = result
+    return results
 
 
 def _read(path: Path) -> ScenarioResult:
