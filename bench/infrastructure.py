@@ -11,9 +11,11 @@ Of each program: preview, up, a second up (which must change nothing), an edit o
 up (which must bring it back), destroy. After each step what moto lists is compared with what the program says, and
 the state is checked with Pulumi's published JSON schema, if `--schema DIR` holds its three files.
 
-Kills: a stack is edited and applied over and over; each time, at a random moment of the run, engine, provider or
-program gets SIGKILL. Then the run is repeated until it succeeds, and moto's lists and the state are compared with
-the program: `lost` is what should be there and is not, `doubled` what is there and should not be.
+Kills: a stack is edited and applied, changed by hand and refreshed, destroyed and made again, over and over; each
+time, at a random moment of the run, engine, provider or program gets SIGKILL. A kill counts only if it hit: there
+was the process, and the run had not answered yet. Then the run is repeated until it succeeds, and moto's lists and
+the state are compared with the program: `lost` is what should be there and is not, `doubled` what is there and
+should not be.
 
 With `--json` the last line is `{"figures": {...}}`. CPU seconds are those of all processes of a run.
 """
@@ -26,6 +28,7 @@ import shutil
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,6 +50,7 @@ from quantum_suite.services.infrastructure.interface import RunOutcome, StackRef
 from quantum_suite.services.infrastructure.plan import Plan, PlanKind
 
 PROGRAM = Path(__file__).resolve().parent / "infrastructure_parts" / "stack_program.py"
+KILLED_STEPS = ("create", "update", "replace", "delete")
 SIZES = (1, 2, 5, 10, 20, 30, 50, 100, 150, 200)
 
 
@@ -207,7 +211,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--smoke", action="store_true", help="a program of two resources without its edits, and one kill"
     )
     parser.add_argument("--programs", type=int, nargs="*", default=list(SIZES), help="resources of each program")
-    parser.add_argument("--kills", type=int, default=100, help="how often a run is killed")
+    parser.add_argument("--kills", type=int, default=100, help="how many kills have to hit a run")
     parser.add_argument("--killed-size", type=int, default=12, help="resources of the stack that is killed")
     parser.add_argument("--seed", type=int, default=5, help="of the edits and the moments")
     parser.add_argument(
@@ -219,10 +223,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         options.programs, options.kills, options.killed_size = [2], 1, 3
     print("wall / CPU seconds of each step")
     rounds, killed = anyio.run(run, options)
-    victims = ", ".join(f"{number} {name}" for name, number in sorted(killed.victims.items()))
     print(
-        f"{killed.kills} kills ({victims}): "
-        f"lost {killed.lost}, doubled {killed.doubled}, different {killed.different}, states invalid "
+        f"{killed.kills} kills hit in {killed.attempts} attempts, {killed.seconds:.0f} s: "
+        f"{_told(killed.operations)}; {_told(killed.victims)}\n"
+        f"  in flight then: {_told(killed.in_flight)}; by quarters of a run's usual time: "
+        f"{', '.join(str(killed.quarters[quarter]) for quarter in range(4))}; {killed.survived} runs succeeded "
+        "all the same\n"
+        f"  lost {killed.lost}, doubled {killed.doubled}, different {killed.different}, states invalid "
         f"{killed.invalid}, not resumed {killed.stuck}; {killed.left_open} left an operation open"
     )
     for fault in killed.faults[:10]:
@@ -232,6 +239,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
             "programs": len(rounds),
             "programs_with_faults": sum(bool(measured.faults) for measured in rounds),
             "kills": killed.kills,
+            "kill_attempts": killed.attempts,
+            **{f"kills_of_{name}": killed.operations[name] for name in ("up", "refresh", "destroy")},
+            **{f"kills_during_{name}": killed.in_flight[name] for name in KILLED_STEPS},
+            "kills_survived": killed.survived,
+            "kills_seconds": round(killed.seconds, 1),
             "kills_lost": killed.lost,
             "kills_doubled": killed.doubled,
             "kills_different": killed.different,
@@ -243,6 +255,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 figures[f"{step}_{measured.count}_seconds"] = round(seconds, 2)
                 figures[f"{step}_{measured.count}_cpu_seconds"] = round(measured.cpu[step], 2)
         print(json.dumps({"figures": figures}))
+    if killed.kills < options.kills:
+        sys.exit(
+            f"Only {killed.kills} of {options.kills} kills hit in {killed.attempts} attempts: the other runs were "
+            "over first. Take a larger stack (--killed-size)."
+        )
+
+
+def _told(counts: Counter[str]) -> str:
+    return ", ".join(f"{number} {name}" for name, number in sorted(counts.items())) or "none"
 
 
 if __name__ == "__main__":

@@ -1,14 +1,13 @@
 """The program of every stack of the bench, copied beside a Pulumi.yaml: resources as its configuration asks for.
 
-Runs by itself, in the engine's sandbox: it imports nothing of the suite's. Names are deterministic, and `check`
-says under which identity `read` finds what `create` is going to make.
+Runs by itself, in the engine's sandbox: it imports nothing of the suite's, and boto3 only where AWS is called, so
+not in the program's own process, which is started three times for every change. Names are deterministic, and
+`check` says under which identity `read` finds what `create` is going to make.
 """
 
 import json
 from pathlib import Path
 
-import boto3
-import botocore.exceptions
 import pulumi
 from pulumi.dynamic import (
     CheckResult,
@@ -19,6 +18,13 @@ from pulumi.dynamic import (
     ResourceProvider,
     UpdateResult,
 )
+
+
+def client_of(service):
+    """Return a client of one of AWS's services."""
+    import boto3
+
+    return boto3.client(service)
 
 
 class NamedProvider(ResourceProvider):
@@ -52,20 +58,21 @@ class BucketProvider(NamedProvider):
 
     def create(self, props):
         """Make one."""
-        boto3.client("s3").create_bucket(Bucket=props["name"])
+        client_of("s3").create_bucket(Bucket=props["name"])
         self.mark(props["name"], props["mark"])
         return CreateResult(props["name"], dict(props))
 
     def mark(self, name, mark):
         """Tag it."""
         tags = {"TagSet": [{"Key": "mark", "Value": mark}]}
-        boto3.client("s3").put_bucket_tagging(Bucket=name, Tagging=tags)
+        client_of("s3").put_bucket_tagging(Bucket=name, Tagging=tags)
 
     def marked(self, name):
         """Return its tag; None where there is no bucket."""
+        client = client_of("s3")
         try:
-            tags = boto3.client("s3").get_bucket_tagging(Bucket=name)["TagSet"]
-        except botocore.exceptions.ClientError as error:
+            tags = client.get_bucket_tagging(Bucket=name)["TagSet"]
+        except client.exceptions.ClientError as error:
             if error.response["Error"]["Code"] == "NoSuchTagSet":
                 return ""
             if error.response["Error"]["Code"] in ("NoSuchBucket", "404"):
@@ -75,9 +82,10 @@ class BucketProvider(NamedProvider):
 
     def delete(self, id_, _props):
         """Delete it; one that is gone is gone."""
+        client = client_of("s3")
         try:
-            boto3.client("s3").delete_bucket(Bucket=id_)
-        except botocore.exceptions.ClientError as error:
+            client.delete_bucket(Bucket=id_)
+        except client.exceptions.ClientError as error:
             if error.response["Error"]["Code"] not in ("NoSuchBucket", "404"):
                 raise
 
@@ -87,11 +95,11 @@ class QueueProvider(NamedProvider):
 
     def create(self, props):
         """Make one."""
-        boto3.client("sqs").create_queue(QueueName=props["name"], Attributes={"VisibilityTimeout": props["mark"]})
+        client_of("sqs").create_queue(QueueName=props["name"], Attributes={"VisibilityTimeout": props["mark"]})
         return CreateResult(props["name"], dict(props))
 
     def _url(self, name):
-        client = boto3.client("sqs")
+        client = client_of("sqs")
         try:
             return client, client.get_queue_url(QueueName=name)["QueueUrl"]
         except client.exceptions.QueueDoesNotExist:
@@ -122,7 +130,7 @@ class TableProvider(NamedProvider):
 
     def create(self, props):
         """Make one."""
-        boto3.client("dynamodb").create_table(
+        client_of("dynamodb").create_table(
             TableName=props["name"],
             AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
             KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
@@ -132,7 +140,7 @@ class TableProvider(NamedProvider):
         return CreateResult(props["name"], dict(props))
 
     def _arn(self, name):
-        client = boto3.client("dynamodb")
+        client = client_of("dynamodb")
         try:
             return client, client.describe_table(TableName=name)["Table"]["TableArn"]
         except client.exceptions.ResourceNotFoundException:

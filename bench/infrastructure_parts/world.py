@@ -1,7 +1,7 @@
 """What a stack is to look like, and what there really is: moto's AWS and a folder."""
 
 import random
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +55,51 @@ def changed(wanted: list[Wanted], prefix: str, folder: Path, chance: random.Rand
         edited.append(Wanted(one.label, one.kind, name, mark, one.needs, one.group))
     label = f"queue-x{chance.randint(1, 10**6)}"
     return [*edited, Wanted(label, "queue", _name(prefix, label, folder, ""), "45")]
+
+
+def drifted(cloud: RunningAws, wanted: list[Wanted], chance: random.Random) -> list[Wanted]:
+    """Mark things anew and take some away behind the program's back; returns the program that agrees with it."""
+    kept: list[Wanted] = []
+    for one in wanted:
+        what = chance.random()
+        if what < 0.1 and not any(other.needs == one.label for other in wanted):
+            _take_away(cloud, one)
+            continue
+        mark = str(chance.randint(31, 900)) if what < 0.5 else one.mark
+        if mark != one.mark:
+            _mark(cloud, one, mark)
+        kept.append(replace(one, mark=mark))
+    return kept
+
+
+def _take_away(cloud: RunningAws, one: Wanted) -> None:
+    if one.kind == "bucket":
+        cloud.client("s3").delete_bucket(Bucket=one.name)
+    elif one.kind == "queue":
+        queues = cloud.client("sqs")
+        queues.delete_queue(QueueUrl=queues.get_queue_url(QueueName=one.name)["QueueUrl"])
+    elif one.kind == "table":
+        cloud.client("dynamodb").delete_table(TableName=one.name)
+    else:
+        Path(one.name).unlink()
+
+
+def _mark(cloud: RunningAws, one: Wanted, mark: str) -> None:
+    tag = {"Key": "mark", "Value": mark}
+    if one.kind == "bucket":
+        cloud.client("s3").put_bucket_tagging(Bucket=one.name, Tagging={"TagSet": [tag]})
+    elif one.kind == "queue":
+        queues = cloud.client("sqs")
+        url = queues.get_queue_url(QueueName=one.name)["QueueUrl"]
+        queues.set_queue_attributes(QueueUrl=url, Attributes={"VisibilityTimeout": mark})
+    elif one.kind == "table":
+        tables = cloud.client("dynamodb")
+        arn = tables.describe_table(TableName=one.name)["Table"]["TableArn"]
+        # moto keeps both values of a tag that is set twice.
+        tables.untag_resource(ResourceArn=arn, TagKeys=["mark"])
+        tables.tag_resource(ResourceArn=arn, Tags=[tag])
+    else:
+        Path(one.name).write_text(mark, encoding="utf-8")
 
 
 def _name(prefix: str, label: str, folder: Path, suffix: str) -> str:
