@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.timeout(300)]
 
 PAGE = "docs/walk-incident.md"
 DEPLOYER = Path(__file__).parents[1] / "reference/deploy_server.py"
-IN_BUSINESS = 'count_over_time(sum(rate(requests_total{job="shop"}[5s]))[15s:1s]) >= 14'
+IN_BUSINESS = 'count_over_time(sum(rate(requests_total{job="shop"}[5s]))[10s:1s]) >= 10'
 """A diagnosis compares with what was before."""
 PRICES = 'PRICES = {"book": 12, "pen": 2, "lamp": 35, "chair": 60}\n'
 RELEASES = {
