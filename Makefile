@@ -13,6 +13,9 @@ TEST_PROCESSES ?= 3
 PORT ?=
 WORKSPACE ?=
 
+# Every process that is started would compile the suite and its tests anew; a fifth of a whole run went there.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help up demo test coverage lint format types smoke bench docs lock clean setup setup-test
 
 help: ## list the recipes
