@@ -17,14 +17,14 @@ from quantum_suite.services.infrastructure.plan import Plan
 
 Operation = Literal["up", "refresh", "destroy"]
 
-ROUND: tuple[Operation, ...] = ("up", "up", "refresh", "up", "destroy")
+ROUND: tuple[Operation, ...] = ("up", "up", "refresh", "up", "refresh", "destroy")
 """What is killed in turn. The first `up` creates everything, the later ones update, replace, add and delete."""
 
 _MOST_TRIES = 4
 _ATTEMPTS_EACH = 3
 """So many attempts for each hit before it is given up; a few more where few hits are wanted."""
 
-_FIRST_GUESS_SECONDS = 4.0
+_FIRST_GUESS_SECONDS = 2.0
 """What a run is taken to last before one has been seen to its end."""
 
 _TOLD_EVERY = 25
@@ -139,7 +139,7 @@ class _Killer:
                 await self.moved.wait()
             await anyio.sleep(self.chance.random() * 0.05)
         else:
-            await anyio.sleep(self.chance.random() * 1.1 * self.usual)
+            await anyio.sleep(self.chance.random() * self.usual)
         while not (victim := kill_one(self.chance)):  # Processes tell nobody that they start.
             await anyio.sleep(0.005)
         self.victim, self.after = victim, time.monotonic() - began
