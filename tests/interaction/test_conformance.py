@@ -1,13 +1,12 @@
 """The protocol's own suite finds nothing wrong with the hub, however the reference server behind it is reached."""
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import anyio
 import pytest
-from reference.conformance import ScenarioResult, run_scenario, run_suite, task_scenarios
+from reference.conformance import ScenarioResult, run_suite, scored_scenarios
 from reference.raw_client import ModernClient, Refused
 from reference.running import REFERENCE, hub_child, listening, reference_server
 
@@ -47,50 +46,51 @@ async def _directly(home: Path) -> AsyncIterator[str]:
         yield url
 
 
-@pytest.mark.anyio
-@pytest.mark.parametrize("revision", ["2026-07-28", "2025-11-25"])
-@pytest.mark.parametrize(
-    "mount", [_directly, _in_process, _over_stdio, _over_http], ids=lambda mount: mount.__name__
-)
-async def test_every_scored_scenario_passes(mount, revision, tmp_path):
-    async with mount(tmp_path) as url:
-        results = await run_suite(url, revision, tmp_path / "results")
-
-    problems = [f"{name}: {problem}" for name, result in results.items() for problem in result.problems]
-    assert not problems, "\n".join(problems)
-    assert all(result.passed for result in results.values())
+def problems(results: Iterable[ScenarioResult]) -> str:
+    return "\n".join(f"{result.scenario}: {problem}" for result in results for problem in result.problems)
 
 
+BEHIND_THE_HUB = [_in_process, _over_stdio, _over_http]
 SKIPPED_BY_THE_SUITE = "tasks-status-notifications"
 """The suite has no checks for this one yet: it skips itself, whatever the server does. A test below stands in."""
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("mount", [_in_process, _over_stdio, _over_http], ids=lambda mount: mount.__name__)
-async def test_every_scenario_of_tasks_passes_with_real_checks(mount, tmp_path):
-    scenarios = await task_scenarios()
-    results: dict[str, ScenarioResult] = {}
-    at_once = anyio.CapacityLimiter(4)
-
+@pytest.mark.parametrize("mount", [_directly, *BEHIND_THE_HUB], ids=lambda mount: mount.__name__)
+async def test_every_scored_scenario_of_the_handshake_passes(mount, tmp_path):
     async with mount(tmp_path) as url:
+        results = await run_suite(url, "2025-11-25", tmp_path / "results")
 
-        async def run(scenario: str) -> None:
-            async with at_once:
-                results[scenario] = await run_scenario(url, scenario, tmp_path / scenario)
-
-        async with anyio.create_task_group() as tasks:
-            for scenario in scenarios:
-                tasks.start_soon(run, scenario)
-
-    assert len(results) == 10
-    problems = [f"{name}: {problem}" for name, result in results.items() for problem in result.problems]
-    assert not problems, "\n".join(problems)
-    checked = {name for name, result in results.items() if result.passed and not result.skipped}
-    assert results.keys() - checked == {SKIPPED_BY_THE_SUITE}
+    assert not problems(results.values())
+    assert all(result.passed for result in results.values())
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("mount", [_in_process, _over_stdio, _over_http], ids=lambda mount: mount.__name__)
+async def test_every_scored_scenario_passes_without_the_hub(tmp_path):
+    async with _directly(tmp_path) as url:
+        results = await run_suite(url, "2026-07-28", tmp_path / "results")
+
+    assert not problems(results.values())
+    assert all(result.passed for result in results.values())
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("mount", BEHIND_THE_HUB, ids=lambda mount: mount.__name__)
+async def test_every_scored_scenario_passes_and_every_one_of_tasks_with_real_checks(mount, tmp_path):
+    async with mount(tmp_path) as url:
+        results = await run_suite(url, "2026-07-28", tmp_path / "results", whole=True)
+
+    scored = [results[scenario] for scenario in await scored_scenarios("2026-07-28")]
+    tasks = [result for name, result in results.items() if name.startswith("tasks-")]
+    assert len(tasks) == 10
+    assert not problems([*scored, *tasks])
+    assert all(result.passed for result in scored)
+    checked = {result.scenario for result in tasks if result.passed and not result.skipped}
+    assert {result.scenario for result in tasks} - checked == {SKIPPED_BY_THE_SUITE}
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("mount", BEHIND_THE_HUB, ids=lambda mount: mount.__name__)
 async def test_status_notifications_come_on_the_stream_the_extension_names(mount, tmp_path):
     async with mount(tmp_path) as url, ModernClient(url) as client, ModernClient(url, capabilities={}) as without:
         await client.until_offered("slow_compute")

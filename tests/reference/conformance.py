@@ -49,43 +49,28 @@ async def scored_scenarios(revision: str) -> tuple[str, ...]:
     return names
 
 
-async def task_scenarios() -> tuple[str, ...]:
-    """Return the server scenarios of the tasks extension, which no revision scores."""
-    text = await _node(await install_suite(), "list", "--server")
-    return tuple(line.split()[1] for line in text.splitlines() if line.startswith("  - tasks-"))
-
-
-async def run_scenario(url: str, scenario: str, output: Path) -> ScenarioResult:
-    """Run one server scenario against `url`; raises SuiteFailed when the suite itself broke."""
-    script = await install_suite()
-    with anyio.fail_after(RUN_SECONDS):
-        await _node(script, "server", "--url", url, "--scenario", scenario, "-o", str(output), ok=(0, 1))
-    return next(_read(path) for path in output.glob(f"server-{scenario}-*/checks.json"))
-
-
-async def run_suite(url: str, revision: str, output: Path) -> dict[str, ScenarioResult]:
+async def run_suite(url: str, revision: str, output: Path, *, whole: bool = False) -> dict[str, ScenarioResult]:
     """Run what decides conformance to `revision` against `url` and return the results by scenario.
 
-    The suite goes on with scenarios that decide nothing, and waits up to a minute in them for what a server does
-    not have: it is ended once the others are through. Raises SuiteFailed when it broke before; a scenario that
-    fails is a result.
+    The suite goes on with scenarios that decide nothing, those of the tasks extension among them, and waits up to
+    a minute in them for what a server does not have: unless `whole` wants them too, it is ended once the others
+    are through. Raises SuiteFailed when it broke before; a scenario that fails is a result.
     """
-    scored = await scored_scenarios(revision)
+    scored = set(await scored_scenarios(revision))
     command = [str(NODE), str(await install_suite()), "server", "--url", url]
     command += ["--requirements", revision, "-o", str(output)]
     printed = output.with_suffix(".log")
     with anyio.fail_after(RUN_SECONDS), printed.open("wb") as log:
         async with await anyio.open_process(command, stdout=log, stderr=log, env=environment()) as suite:
-            while set(scored) - (results := _results(output)).keys():
-                if suite.returncode is not None and (missing := set(scored) - _results(output).keys()):
-                    text = printed.read_text(errors="replace")[-4000:]
-                    raise SuiteFailed(
-                        f"The suite ended with {suite.returncode} and without {sorted(missing)}:\n{text}"
-                    )
+            while suite.returncode is None and (whole or scored - _results(output).keys()):
                 await anyio.sleep(0.1)
             if suite.returncode is None:
                 suite.kill()
-    return {scenario: results[scenario] for scenario in scored}
+    results = _results(output)
+    if missing := scored - results.keys():
+        text = printed.read_text(errors="replace")[-4000:]
+        raise SuiteFailed(f"The suite ended with {suite.returncode} and without {sorted(missing)}:\n{text}")
+    return results if whole else {scenario: results[scenario] for scenario in scored}
 
 
 def _results(output: Path) -> dict[str, ScenarioResult]:
