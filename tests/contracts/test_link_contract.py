@@ -504,7 +504,7 @@ async def test_closing_a_link_to_a_child_ends_its_children_too(era: Era) -> None
     await opened.link.aclose()
 
     await eventually(lambda: not _runs(grandchild))
-    assert {child.pid for child in own_children()} <= before
+    await eventually(lambda: {child.pid for child in own_children()} <= before)
     await connector.aclose()
 
 

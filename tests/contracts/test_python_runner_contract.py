@@ -183,7 +183,9 @@ async def test_tests_that_fork_flood_and_delete_are_contained(runner: Runner, pl
     # Told once, though the test came back twice.
     assert [case.id for case in run.cases].count("tests/test_it.py::Case::test_a_forks") == 1
     assert found["Case::test_a_forks"] == "passed"
-    assert found["Case::test_c_fills"] in ("failed", "error")
+    # Who came back deletes the folder too: where that is before this test, pytest itself ends.
+    assert found["Case::test_c_fills"] in ("failed", "error", "not_run")
+    assert not run.passed
     assert (place / "work").exists()
     assert not list((place / "work").iterdir())
 
