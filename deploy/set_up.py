@@ -14,8 +14,9 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import venv
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -39,22 +40,43 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("kind", choices=LOCKS)
     kind = parser.parse_args().kind
-    if kind == "test":
-        install_test_programs()
     if installed(kind):
+        bring_programs(kind)
         return 0
     with alone():
-        if installed(kind):
-            return 0
-        say(f"installing {LOCKS[kind]} into .venv; the first time this takes a minute or two ...")
-        pip = make_venv()
-        # A lock is whole: pip need not look for more, and must not for what was left out of it on purpose.
-        run([*pip, "install", "-q", "--no-deps", "--require-hashes", "-r", str(ROOT / LOCKS[kind])])
-        run([*pip, "install", "-q", "--no-deps", "--no-build-isolation", "--editable", str(ROOT)])
-        for included in INCLUDES[kind]:
-            stamp(included).write_text(fingerprint(included), encoding="utf-8")
-        say("done.")
+        if not installed(kind):
+            say(f"installing {LOCKS[kind]} into .venv; the first time this takes a minute or two ...")
+            pip = make_venv()
+            with beside(lambda: bring_programs(kind)):
+                install(kind, pip)
+            say("done.")
     return 0
+
+
+def bring_programs(kind: str) -> None:
+    """Have what is no Python package where this kind needs it."""
+    if kind == "test":
+        install_test_programs()
+
+
+def install(kind: str, pip: Sequence[str]) -> None:
+    """Install a lock and the suite itself, and note that it is done."""
+    # A lock is whole: pip need not look for more, and must not for what was left out of it on purpose.
+    run([*pip, "install", "-q", "--no-deps", "--require-hashes", "-r", str(ROOT / LOCKS[kind])])
+    run([*pip, "install", "-q", "--no-deps", "--no-build-isolation", "--editable", str(ROOT)])
+    for included in INCLUDES[kind]:
+        stamp(included).write_text(fingerprint(included), encoding="utf-8")
+
+
+@contextmanager
+def beside(work: Callable[[], None]) -> Iterator[None]:
+    """Do `work` at the same time, and wait for it: apt mostly waits for the network, and pip computes."""
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()
 
 
 def stamp(kind: str) -> Path:
