@@ -37,7 +37,8 @@ def defined_answer(defined: DefinedSlos) -> CallToolResult:
 
 def status_answer(status: SloStatus) -> CallToolResult:
     """Return the answer of slo_status."""
-    lines = [f"{len(status.slos)} SLOs from {status.source} at {status.at}:"]
+    many = "1 SLO" if len(status.slos) == 1 else f"{len(status.slos)} SLOs"
+    lines = [f"{many} from {status.source} at {status.at}:"]
     for row in status.slos:
         lines.append(_slo(row))
         lines += [f"  - holds: {alert}" for alert in row.alerts]
