@@ -35,7 +35,7 @@ demo: setup ## start the suite, scan REPO=path through an MCP client, print the 
 	@exec $(BIN)/quantum demo "$(REPO)" $(if $(OUTPUT),--output "$(OUTPUT)")
 
 test: setup-test lint ## everything CI runs
-	@$(MAKE) -j2 --output-sync=target types smoke  # mypy alone would leave the other processors idle
+	@$(MAKE) -j2 types smoke  # mypy alone would leave the other processors idle
 	$(BIN)/pytest -n $(TEST_PROCESSES) --dist worksteal
 
 coverage: setup-test ## the tests again, with what they reach of the code
