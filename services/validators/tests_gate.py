@@ -157,7 +157,7 @@ class TestsValidator:
         problems = []
         for case in bad:
             code = "flaky-test" if case.id in flaky else _CODES[case.outcome]
-            message = f"{case.id} {_how(case)}"
+            message = f"{case.id} {how_it_ended(case)}"
             if case.id in flaky:
                 message = f"{case.id} failed, and passed when it was repeated"
             found = Found(case.path or case.id, code, message, case.line, blocking=case.id not in flaky)
@@ -205,12 +205,18 @@ class TestsValidator:
 _CODES: Mapping[str, str] = {"failed": "test-failed", "error": "test-error", "not_run": "test-not-run"}
 
 
-def _how(case: TestCase) -> str:
-    how = {"failed": "fails", "error": "ends in an error", "not_run": "was not reached"}[case.outcome]
+def how_it_ended(case: TestCase) -> str:
+    """Return in a line how a test that did not pass ended, with what its message comes to."""
+    how = {"failed": "fails", "error": "ends in an error", "not_run": "was not reached"}.get(
+        case.outcome, case.outcome
+    )
     lines = [line.strip() for line in case.message.strip().splitlines() if line.strip()]
     if not lines:
         return how
-    # A traceback says what it comes to at its end.
+    # pytest marks what went wrong; where that is a quoted traceback, and in any other, it is said at the end.
+    marked = [line[2:].strip() for line in lines if line.startswith("E ")]
+    if marked:
+        return f"{how}: {marked[-1] if marked[0].startswith(('File ', 'Traceback')) else marked[0]}"
     return f"{how}: {lines[-1] if lines[0].startswith('Traceback') else lines[0]}"
 
 

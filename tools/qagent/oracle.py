@@ -14,7 +14,7 @@ from quantum_suite.services.testing.interface import Runner, TestRequest, TestRu
 from quantum_suite.services.testing.runners import choose_runner
 from quantum_suite.services.validators.interface import ChangedTree
 from quantum_suite.services.validators.reporting import Found, not_assessed, problem, report
-from quantum_suite.services.validators.tests_gate import TestLimits
+from quantum_suite.services.validators.tests_gate import TestLimits, how_it_ended
 
 GATE = "oracle"
 _GOOD = ("passed", "skipped", "xfailed")
@@ -75,7 +75,9 @@ class OracleValidator:
         self.tests = len(run.cases)
         self.share = good / self.tests if self.tests else 0.0
         problems = [
-            problem(Found(case.path or case.id, f"oracle-{case.outcome}", f"{case.id}: {case.message}", case.line))
+            problem(
+                Found(case.path or case.id, f"oracle-{case.outcome}", f"{case.id} {how_it_ended(case)}", case.line)
+            )
             for case in run.cases
             if case.outcome not in _GOOD
         ]

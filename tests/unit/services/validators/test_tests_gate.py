@@ -6,10 +6,10 @@ from reference.judging import Files, open_court, write_project
 
 from quantum_suite.core.verdicts import GateReport, Isolation, Outcome
 from quantum_suite.services.patches.interface import FileChange
-from quantum_suite.services.testing.interface import Affected
+from quantum_suite.services.testing.interface import Affected, TestCase
 from quantum_suite.services.testing.reach_map import MemoryReachMap
 from quantum_suite.services.testing.runners import all_runners
-from quantum_suite.services.validators.tests_gate import TestLimits, TestsValidator, old_lines
+from quantum_suite.services.validators.tests_gate import TestLimits, TestsValidator, how_it_ended, old_lines
 
 pytestmark = pytest.mark.anyio
 
@@ -150,3 +150,23 @@ async def test_tests_in_javascript_are_run_as_well(tmp_path: Path) -> None:
 )
 def test_the_old_lines_of_a_change(before: bytes | None, after: bytes | None, lines: set[int] | None) -> None:
     assert old_lines(FileChange("a.py", before, after)) == (None if lines is None else frozenset(lines))
+
+
+@pytest.mark.parametrize(
+    ("message", "told"),
+    [
+        ("", "fails"),
+        ("AssertionError: 3 is not 4\nlonger", "fails: AssertionError: 3 is not 4"),
+        ("Traceback (most recent call last):\n  File 'a.py'\nKeyError: 'b'", "fails: KeyError: 'b'"),
+        (
+            "t.py:5: in test_f\n    assert f() == 4\nE   assert 3 == 4\nE    +  where 3 = f()",
+            "fails: assert 3 == 4",
+        ),
+        (
+            'path.py:1: in load\nE     File "t.py", line 10\nE       def (\nE   SyntaxError: invalid syntax',
+            "fails: SyntaxError: invalid syntax",
+        ),
+    ],
+)
+def test_a_failure_is_told_by_what_it_comes_to(message: str, told: str) -> None:
+    assert how_it_ended(TestCase("t.py::test_f", "failed", message=message)) == told
