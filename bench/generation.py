@@ -16,6 +16,7 @@ tests; the tokens for each problem solved. A round without a gain is not hidden:
 """
 
 import argparse
+import ast
 import doctest
 import gzip
 import importlib.util
@@ -111,14 +112,35 @@ def tasks_of(path: Path, most: int) -> list[Task]:
 
 
 def _task(row: dict[str, Any]) -> Task:
-    shown = doctest.DocTestParser().get_examples(row["prompt"])
     function = row["entry_point"]
-    examples = tuple(
-        (one.source.strip(), one.want.strip())
-        for one in shown
-        if one.want.strip() and f"{function}(" in one.source and "\n" not in one.source.strip()
-    )
-    return Task(row["task_id"], row["prompt"], function, row["test"], examples)
+    return Task(row["task_id"], row["prompt"], function, row["test"], tuple(_examples(row["prompt"], function)))
+
+
+def _examples(prompt: str, function: str) -> Iterator[tuple[str, str]]:
+    """Yield (expression, expected value) of a function's docstring; what is no expression proves nothing."""
+    # The docstring itself: in the source, what the last example is to answer would end in quotes.
+    tree = ast.parse(f"{prompt.rstrip()}\n    pass\n")
+    texts = [
+        ast.get_docstring(node) or ""
+        for node in tree.body
+        if isinstance(node, ast.FunctionDef) and node.name == function
+    ]
+    try:
+        shown = doctest.DocTestParser().get_examples("".join(texts))
+    except ValueError:
+        return  # A line break inside a string of an example, as the docstring has it.
+    for one in shown:
+        call, want = one.source.strip(), one.want.strip()
+        if f"{function}(" in call and _is_expression(call) and _is_expression(want):
+            yield call, want
+
+
+def _is_expression(text: str) -> bool:
+    try:
+        ast.parse(text, mode="eval")
+    except SyntaxError:
+        return False
+    return True
 
 
 def write_project(task: Task, root: Path) -> None:
