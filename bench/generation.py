@@ -38,6 +38,7 @@ from typing import Any
 
 import anyio
 
+from quantum_suite.core.errors import Unavailable
 from quantum_suite.core.principals import LOCAL
 from quantum_suite.services.capacity.memory import MemoryCapacity
 from quantum_suite.services.knowledge.opening import open_knowledge
@@ -49,7 +50,7 @@ from quantum_suite.services.prompts.shipped import ShippedPrompts
 from quantum_suite.services.sandbox.interface import Limits, SandboxCommand
 from quantum_suite.services.testing.report_store import ReportStore
 from quantum_suite.tools.qagent.ask_model import ModelAuthor
-from quantum_suite.tools.qagent.improve_change import Improver, Rule
+from quantum_suite.tools.qagent.improve_change import Improver, Round, Rule
 from quantum_suite.tools.qagent.judge_change import ChangeDesk
 from quantum_suite.tools.qagent.oracle import OracleValidator
 from quantum_suite.tools.qagent.plan_change import Planner
@@ -90,6 +91,8 @@ class Tally:
     seconds: float = 0.0
     refused_at: dict[str, int] = field(default_factory=dict)
     """Tries by the gate that refused them."""
+    unanswered: int = 0
+    """Problems for which the model came to no end in time."""
 
 
 SMOKE = Task(
@@ -228,17 +231,23 @@ async def solve(loop: Loop, task: Task, root: Path, rounds: int, tally: Tally) -
         "'raise NotImplementedError' by a body."
     )
     started = time.monotonic()
-    improvement = await loop.improver.improve(
-        root, goal, None, oracle, Rule(rounds, rounds, 1_000_000), 1_500, LOCAL, _quiet
-    )
+    made: tuple[Round, ...] = ()
+    try:
+        improvement = await loop.improver.improve(
+            root, goal, None, oracle, Rule(rounds, rounds, 1_000_000), 1_500, LOCAL, _quiet
+        )
+        made, tally.tokens = improvement.rounds, tally.tokens + improvement.tokens
+    except Unavailable as error:
+        # Small models may go on for ever; the gateway ends that, and the problem is not solved.
+        print(f"{task.name}: {error}", file=sys.stderr)
+        tally.unanswered += 1
     tally.seconds += time.monotonic() - started
-    tally.tokens += improvement.tokens
     tally.tasks += 1
     best, score = None, -1.0
     right = False
     for number in range(rounds):
-        if number < len(improvement.rounds):
-            one = improvement.rounds[number]
+        if number < len(made):
+            one = made[number]
             if one.refused_at is not None:
                 tally.refused_at[one.refused_at] = tally.refused_at.get(one.refused_at, 0) + 1
             if best is None or one.score > score:
@@ -316,6 +325,7 @@ def figures(name: str, tally: Tally) -> dict[str, float | None]:
     solved = tally.hidden[-1]
     return {
         f"{name}_tasks": tally.tasks,
+        f"{name}_unanswered": tally.unanswered,
         **{f"{name}_solved_round_{number}": count for number, count in enumerate(tally.hidden)},
         f"{name}_gain_of_rounds": tally.hidden[-1] - tally.hidden[0],
         f"{name}_tokens_per_solved": round(tally.tokens / solved) if solved else None,

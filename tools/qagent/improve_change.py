@@ -6,13 +6,13 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from quantum_suite.core.errors import CallerError
+from quantum_suite.core.errors import CallerError, Unavailable
 from quantum_suite.core.principals import Principal
 from quantum_suite.core.verdicts import Author, Outcome
 from quantum_suite.services.patches.interface import PatchRefused
 from quantum_suite.services.patches.paths import checked_path
 from quantum_suite.services.testing.report_store import ReportStore
-from quantum_suite.tools.qagent.ask_model import ModelAuthor
+from quantum_suite.tools.qagent.ask_model import ModelAuthor, Written
 from quantum_suite.tools.qagent.change_answers import ChangeAnswer
 from quantum_suite.tools.qagent.generate_code import prompt_values
 from quantum_suite.tools.qagent.judge_change import ChangeDesk, Judged, report_uri
@@ -51,7 +51,9 @@ class Improvement(BaseModel):
 
     author: Author = Field(description="assistant: you write the next try. model: the configured one wrote.")
     message: str = Field(description="Which way was taken, why it stopped, and what to do now.")
-    stopped: str = Field(description="Why it stopped: accepted, no gain, rounds, tokens, or your turn.")
+    stopped: str = Field(
+        description="Why it stopped: accepted, no gain, rounds, tokens, no answer (of the model), or your turn."
+    )
     rounds: tuple[Round, ...] = Field(description="Every try with its gain.")
     best: ChangeAnswer | None = Field(description="The best of them with its verdict.")
     tokens: int = Field(description="Tokens the model took in all.")
@@ -80,6 +82,8 @@ class _State:
     score: float = -1.0
     idle: int = 0
     tokens: int = 0
+    silence: str = ""
+    """Why the model said no more, where it did not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +108,8 @@ class Improver:
     ) -> Improvement:
         """Judge the first try, have the model mend it while that gains, and keep the best.
 
-        Without a model there is one round, of the patch that was handed in. Raises as the judge and gateway do.
+        Without a model there is one round, of the patch that was handed in. Raises as the judge and gateway do; a
+        model that is away after the first try costs nothing but the tries to come.
         """
         plan = await self.planner.plan(root, goal, token_budget, principal, progress)
         state = _State()
@@ -133,23 +138,32 @@ class Improver:
             reason = _why_stop(state, rule)
             if reason is not None:
                 return reason
-            if state.best is None:
-                written = await self.author.ask(
-                    "generate_change", prompt_values(goal, plan), principal, purpose="qagent.improve_change"
-                )
-            else:
-                written = await self.author.ask(
-                    "repair_change",
-                    _repair_values(goal, plan, state.best, state.text),
-                    principal,
-                    purpose="qagent.improve_change",
-                    # The same question at no temperature gets the same answer.
-                    temperature=min(1.0, 0.2 + 0.2 * len(state.rounds)),
-                )
+            try:
+                written = await self._written(goal, plan, principal, state)
+            except Unavailable as error:
+                if state.best is None:
+                    raise
+                state.silence = str(error)
+                return "no answer"
             state.tokens += written.tokens
             patch = patch_in(written.text, root, plan.files)
             judged = await self._judge(root, patch, principal, progress, "model", written.model, goal, oracle)
             _note(state, judged, oracle, "model", written.tokens, written.text)
+
+    async def _written(self, goal: str, plan: Plan, principal: Principal, state: _State) -> Written:
+        """Have the model write the first try, or mend the best one."""
+        if state.best is None:
+            return await self.author.ask(
+                "generate_change", prompt_values(goal, plan), principal, purpose="qagent.improve_change"
+            )
+        return await self.author.ask(
+            "repair_change",
+            _repair_values(goal, plan, state.best, state.text),
+            principal,
+            purpose="qagent.improve_change",
+            # The same question at no temperature gets the same answer.
+            temperature=min(1.0, 0.2 + 0.2 * len(state.rounds)),
+        )
 
     async def _judge(
         self,
@@ -174,7 +188,7 @@ class Improver:
         best = state.best.answer if state.best is not None else None
         improvement = Improvement(
             author=author,
-            message=_message(author, stopped, best),
+            message=_message(author, stopped, best, state.silence),
             stopped=stopped,
             rounds=tuple(state.rounds),
             best=best,
@@ -264,7 +278,7 @@ def _repair_values(goal: str, plan: Plan, best: Judged, text: str) -> dict[str, 
     }
 
 
-def _message(author: Author, stopped: str, best: ChangeAnswer | None) -> str:
+def _message(author: Author, stopped: str, best: ChangeAnswer | None, silence: str) -> str:
     if author == "assistant":
         if best is None:
             return "No model is configured, so you are the author: write the change and call this again with it."
@@ -276,5 +290,6 @@ def _message(author: Author, stopped: str, best: ChangeAnswer | None) -> str:
         "no gain": "The last tries were no better than the best before, so it stopped.",
         "rounds": "The rounds are used up.",
         "tokens": "The tokens are used up.",
+        "no answer": f"The model did not answer any more ({silence}).",
     }[stopped]
     return f"{said} The best try is kept." if stopped != "accepted" else said

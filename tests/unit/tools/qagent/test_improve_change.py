@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from reference.judging import write_project
 
-from quantum_suite.core.errors import CallerError
+from quantum_suite.core.errors import CallerError, Unavailable
 from quantum_suite.core.principals import LOCAL
 from quantum_suite.services.capacity.memory import MemoryCapacity
 from quantum_suite.services.llm.interface import Finished, ModelAnswer, ModelEvent, ModelRequest, Usage
@@ -51,13 +51,15 @@ RIGHT, HALF_RIGHT, WRONG = block("x // 2", "x * 2"), block("x // 2", "x * 3"), b
 
 @dataclass
 class Scripted:
-    """A gateway that answers what it is given, in order."""
+    """A gateway that answers what it is given, in order, and is away then."""
 
     answers: list[str]
     asked: list[ModelRequest] = field(default_factory=list)
     configured: bool = True
 
     async def ask(self, request: ModelRequest, principal: str) -> ModelAnswer:
+        if len(self.asked) == len(self.answers):
+            raise Unavailable("No model answered.")
         text = self.answers[len(self.asked)]
         self.asked.append(request)
         return ModelAnswer(text, Finished("stop", Usage(100, 50, False), "test", "scripted"))
@@ -142,6 +144,18 @@ async def test_patience_rounds_and_tokens_are_kept_to(tmp_path: Path) -> None:
         assert (await one.improve(rule=Rule(rounds=2, patience=5))).stopped == "rounds"
     async with desk(tmp_path / "3", WRONG) as one:
         assert (await one.improve(rule=Rule(patience=5, tokens=100))).stopped == "tokens"
+
+
+async def test_a_model_that_stops_answering_costs_no_try_that_was_made(tmp_path: Path) -> None:
+    async with desk(tmp_path / "1", HALF_RIGHT) as one:
+        result = await one.improve()
+    assert result.stopped == "no answer"
+    assert "No model answered." in result.message
+    assert result.best is not None
+    assert result.best.change == result.rounds[0].change
+    async with desk(tmp_path / "2") as one:
+        with pytest.raises(Unavailable):
+            await one.improve()
 
 
 async def test_an_author_cannot_change_what_measures_it(tmp_path: Path) -> None:
