@@ -88,11 +88,7 @@ async def look(workspace: Workspace, request: SearchRequest, scope: Scope) -> Fo
     async def look_by_words() -> None:
         depth = max(_DEPTH, request.limit)
         if request.mode != "meaning":
-            found.words.extend(
-                await workspace.database.read(
-                    lambda db: by_words(db, request.query, scope, depth, workspace.word_counts)
-                )
-            )
+            found.words.extend(await workspace.database.read(lambda db: by_words(db, request.query, scope, depth)))
         names = names_in(request.query)
         if names and not scope.documents:
             found.symbols.extend(

@@ -23,7 +23,6 @@ from quantum_suite.services.knowledge.index.parsers import IndexFolder, Parsers
 from quantum_suite.services.knowledge.index.reading import (
     Counts,
     KnownFile,
-    WordCounts,
     counts,
     generation,
     known_files,
@@ -53,7 +52,6 @@ class _Remembered:
 
     generation: int
     files: dict[str, KnownFile]
-    seen: dict[str, Seen]
     counts: Counts
 
 
@@ -66,7 +64,6 @@ class Workspace:
         self.folder = IndexFolder(root, parent / name)
         self.database = IndexDatabase(self.folder.database)
         self.meaning = meaning
-        self.word_counts = WordCounts()
         self._parsers = parsers
         self._tasks = tasks
         self._running = anyio.Lock()
@@ -219,15 +216,15 @@ class Workspace:
 
     async def _changed(self) -> Work:
         """Return what differs, asking the directories rather than listing the files where that is enough."""
-        remembered = self._remembered or await self._remember()
-        known = remembered.files
+        known = self._remembered.files if self._remembered is not None else await self._known()
         listing = self._listing
         if listing is None or time.monotonic() - self._listed_at > _LISTING_SECONDS:
             return work_for(await self._list(), known, retry=False)
         root, watched, files = self.folder.root, listing.watched, listing.files
         if await anyio.to_thread.run_sync(differing, root, watched, list(watched)):
             return work_for(await self._list(), known, retry=False)
-        changed = set(await anyio.to_thread.run_sync(differing, root, remembered.seen, list(files)))
+        seen: dict[str, Seen] = {path: file.seen for path, file in known.items()}
+        changed = set(await anyio.to_thread.run_sync(differing, root, seen, list(files)))
         # The list may be newer than the index: a status lists and reads nothing.
         return Work([files[path] for path in files if path in changed], sorted(known.keys() - files.keys()))
 
@@ -242,7 +239,9 @@ class Workspace:
     async def _remember(self) -> _Remembered:
         number = await self.database.read(generation)
         if self._remembered is None or self._remembered.generation != number:
-            self._remembered = await self.database.read(_remembered)
+            self._remembered = await self.database.read(
+                lambda db: _Remembered(generation(db), known_files(db), counts(db))
+            )
         return self._remembered
 
     async def status(self, *, look: bool = True) -> IndexStatus:
@@ -309,11 +308,6 @@ class Workspace:
             under_way = self._embedding is not None or is_claimed(self.folder.vectors_lock)
             return "embedding" if under_way else "interrupted"
         return "ready"
-
-
-def _remembered(db: sqlite3.Connection) -> _Remembered:
-    files = known_files(db)
-    return _Remembered(generation(db), files, {path: file.seen for path, file in files.items()}, counts(db))
 
 
 def _absent(root: str, meaning: Meaning) -> IndexStatus:

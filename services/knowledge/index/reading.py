@@ -18,8 +18,6 @@ _MOST_COMMON = 2
 _SCORED_CHUNKS = 4_000
 """Chunks a question has scored, about: a BM25 score takes 2 us, to step over a chunk 0.1 us."""
 _IN_BATCH = 400
-_MOST_REMEMBERED = 50_000
-"""Words whose counts are remembered; then it begins anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,36 +101,7 @@ def without_vector(db: sqlite3.Connection) -> int:
     return int(db.execute("SELECT count(*) FROM chunks WHERE model IS NULL").fetchone()[0])
 
 
-class WordCounts:
-    """How many chunks have a word, remembered until the index changes: questions share most of their words.
-
-    May be asked by several threads at once.
-    """
-
-    def __init__(self) -> None:
-        self._known: tuple[int, dict[tuple[str, str], int]] = (-1, {})
-
-    def of(self, db: sqlite3.Connection, table: str, words: Iterable[str]) -> dict[str, int]:
-        """Return word -> chunks of a table of words."""
-        at, known = self._known
-        now = generation(db)
-        if at != now or len(known) > _MOST_REMEMBERED:
-            known = {}
-            self._known = now, known
-        count = f"SELECT count(*) FROM {table} WHERE {table} MATCH ?"  # noqa: S608  # constant names
-        found: dict[str, int] = {}
-        for word in words:
-            chunks = known.get((table, word))
-            if chunks is None:
-                chunks = int(db.execute(count, (_any_of([word]),)).fetchone()[0])
-                known[table, word] = chunks
-            found[word] = chunks
-        return found
-
-
-def by_words(
-    db: sqlite3.Connection, query: str, scope: Scope, limit: int, word_counts: WordCounts
-) -> list[tuple[str, float]]:
+def by_words(db: sqlite3.Connection, query: str, scope: Scope, limit: int) -> list[tuple[str, float]]:
     """Return (chunk, BM25 score), best first; higher is better."""
     table = words_table(document=scope.documents)
     words = _telling(query_words(query)[:_MOST_WORDS], json.loads(fact(db, f"common_{table}") or "{}"))
@@ -141,7 +110,7 @@ def by_words(
     ranking = f"bm25({table}, {_NAME_WEIGHT}, {_DOCS_WEIGHT}, {_BODY_WEIGHT})"
     if not scope.is_narrow:
         among, asked = "", [_any_of(words)]
-        if (rarest := _rarest(word_counts.of(db, table, words))) != words:
+        if (rarest := _rarest(db, table, words)) != words:
             # The plus keeps SQLite from asking the index once for each chunk.
             among = f" AND +rowid IN (SELECT rowid FROM {table} WHERE {table} MATCH ?)"  # noqa: S608  # constant names
             asked.append(_any_of(rarest))
@@ -161,19 +130,20 @@ def by_words(
     return [(key, -score) for key, score in rows]
 
 
-def _rarest(chunks: Mapping[str, int]) -> list[str]:
+def _rarest(db: sqlite3.Connection, table: str, words: list[str]) -> list[str]:
     """Return the words a chunk must have one of to be scored: the rarest, as many as bound what is scored.
 
-    `chunks` says how many have a word, in the question's order. Who is scored is scored by all the words; what has
-    none of the rarest would hardly come among the first.
+    Who is scored is scored by all the words; what has none of the rarest would hardly come among the first.
     """
+    count = f"SELECT count(*) FROM {table} WHERE {table} MATCH ?"  # noqa: S608  # constant names
+    chunks = {word: int(db.execute(count, (_any_of([word]),)).fetchone()[0]) for word in words}
     total, chosen = 0, set[str]()
-    for word in sorted((word for word in chunks if chunks[word]), key=lambda word: chunks[word]):
+    for word in sorted((word for word in words if chunks[word]), key=lambda word: chunks[word]):
         total += chunks[word]
         if chosen and total > _SCORED_CHUNKS:
-            return [word for word in chunks if word in chosen]
+            return [word for word in words if word in chosen]
         chosen.add(word)
-    return list(chunks)
+    return words
 
 
 def _any_of(words: Sequence[str]) -> str:
