@@ -9,7 +9,7 @@
     │   └── RateLimited         too many calls; says when to try again
     ├── EngineError             a scanner or provider failed: which one, what it printed, what to do
     │   └── EngineMissing       an optional engine is not installed; carries the command that installs it
-    ├── Unavailable             a part is away for now; trying again may help
+    ├── Unavailable             a part is away; trying again later may help
     ├── Fenced                  a newer holder of the lease has written; this one must stop
     ├── Damaged                 what is stored is not what was written: altered, cut short or under a lost key
     └── ConfigurationError      a file or setting of the operator's is wrong: where, and what would be right
@@ -102,7 +102,7 @@ class EngineMissing(EngineError):
 
 
 class Unavailable(SuiteError):
-    """A part is away for now."""
+    """A part is away; trying again later may help."""
 
     code = "unavailable"
     retryable = True

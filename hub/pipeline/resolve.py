@@ -10,7 +10,7 @@ class Directory(Protocol):
     """Knows what names stand for."""
 
     def find(self, call: Call) -> Target | None:
-        """Return what the call's name stands for now; None for unknown names and calls without one."""
+        """Return what the call's name stands for at this moment; None for unknown names and calls without one."""
         ...
 
     def awaits(self, call: Call, found: Target | None) -> bool:

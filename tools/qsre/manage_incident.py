@@ -105,7 +105,9 @@ class IncidentKeeper:
         now = self._clock()
         began = read_time(change.began_at, now, "began_at") if change.began_at is not None else now
         if began > now + 60:
-            raise CallerError("It cannot have begun in the future.", "Leave it out for now.", argument="began_at")
+            raise CallerError(
+                "It cannot have begun in the future.", "Leave it out where it began just now.", argument="began_at"
+            )
         return await self._incidents.open(
             _text(change.text, MAX_TITLE, "text"),
             change.severity or "high",

@@ -60,7 +60,7 @@ class Changer:
                         "name."
                     )
                 if there is not None and earlier is not None:
-                    # What was asked for then may differ from what is asked for now.
+                    # A resource may be asked for otherwise than when it was interrupted.
                     asked = there.inputs if there.inputs is not None else earlier.resource.inputs
                     adopted = replace(self._found(new, there), inputs=asked)
                     put, drop = _beside(adopted, beside)
