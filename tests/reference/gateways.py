@@ -16,7 +16,7 @@ from quantum_suite.services.events.memory import MemoryEventStore
 from quantum_suite.services.events.registry import EventRegistry
 from quantum_suite.services.llm.gateway import ModelGateway
 from quantum_suite.services.llm.interface import Message, ModelRequest
-from quantum_suite.services.llm.ledger.interface import Ledger
+from quantum_suite.services.llm.ledger.interface import Charge, Ledger
 from quantum_suite.services.llm.ledger.memory import MemoryLedger
 from quantum_suite.services.llm.opening import open_gateway
 
@@ -57,6 +57,16 @@ async def charged(opened: ModelGateway) -> list[tuple[str, str]]:
     """Return who was asked, in order, and how it is charged."""
     charges = await opened.ledger.charges(limit=1000)
     return [(one.provider, one.state) for one in sorted(charges, key=lambda one: (one.reserved_at, one.attempt))]
+
+
+async def only_charge(opened: ModelGateway) -> Charge:
+    """Return the one charge there is, but for attempts in vain: a connection that was kept may be closed by the
+    server in the moment it is used again, which is tried anew and costs nothing."""
+    charges = await opened.ledger.charges()
+    lasting = [one for one in charges if one.state != "failed"]
+    assert len(lasting) == 1, charges
+    assert all(one.input_tokens + one.output_tokens == 0 for one in charges if one not in lasting), charges
+    return lasting[0]
 
 
 async def idle(server: ModelServer) -> None:

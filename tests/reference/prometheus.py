@@ -32,11 +32,17 @@ PASSWORD = "test"
 _PASSWORD_HASH = "$2b$12$hNf2lSsxfm0.i4a.1kVpSOVyBCfIB51VRjgBUyv6kdnyTlgWj81Ay"
 
 
-def until(look: Callable[[], Found | None], what: str, seconds: float = PATIENCE_SECONDS) -> Found:
-    """Return what `look` finds, asking until it is there; raises AssertionError naming what did not come."""
+def until(
+    look: Callable[[], Found | None],
+    what: str,
+    seconds: float = PATIENCE_SECONDS,
+    instead: Callable[[], object] = lambda: "",
+) -> Found:
+    """Return what `look` finds, asking until it is there; raises AssertionError naming what did not come, and what
+    there is `instead`."""
     deadline = time.monotonic() + seconds
     while not (found := look()):
-        assert time.monotonic() < deadline, f"did not come within {seconds:g} s: {what}"
+        assert time.monotonic() < deadline, f"did not come within {seconds:g} s: {what} {instead()}"
         time.sleep(0.1)  # a server in another process has no other sign
     return found
 
@@ -85,6 +91,11 @@ class Alertmanager(Backend):
 
     def answers(self) -> bool:
         return _is_ok(f"{self.url}/-/ready")
+
+    def alerts(self) -> Any:
+        """Return the alerts it holds, in the form of its API."""
+        with urllib.request.urlopen(f"{self.url}/api/v2/alerts", timeout=10) as reply:
+            return json.load(reply)
 
     def tell(self, webhook: str | None) -> None:
         """Send alerts to this URL from now on; None for nobody."""
@@ -184,6 +195,8 @@ class Prometheus(Backend):
             f"--web.listen-address=127.0.0.1:{self.port}",
             "--web.enable-lifecycle",
             "--enable-feature=exemplar-storage",
+            # An alert whose sending failed is sent again at once, not a minute later.
+            "--rules.alert.resend-delay=1s",
             "--log.level=error",
         ]
         if self._certificate is not None:
