@@ -59,14 +59,12 @@ async def charged(opened: ModelGateway) -> list[tuple[str, str]]:
     return [(one.provider, one.state) for one in sorted(charges, key=lambda one: (one.reserved_at, one.attempt))]
 
 
-async def only_charge(opened: ModelGateway) -> Charge:
-    """Return the one charge there is, but for attempts in vain: a connection that was kept may be closed by the
-    server in the moment it is used again, which is tried anew and costs nothing."""
-    charges = await opened.ledger.charges()
-    lasting = [one for one in charges if one.state != "failed"]
-    assert len(lasting) == 1, charges
-    assert all(one.input_tokens + one.output_tokens == 0 for one in charges if one not in lasting), charges
-    return lasting[0]
+async def lasting(opened: ModelGateway) -> list[Charge]:
+    """Return the charges but for attempts in vain: a real server may close a kept connection in the moment it is
+    used again, which is tried anew and costs nothing."""
+    charges = await opened.ledger.charges(limit=1000)
+    assert all(one.input_tokens + one.output_tokens == 0 for one in charges if one.state == "failed"), charges
+    return [one for one in charges if one.state != "failed"]
 
 
 async def idle(server: ModelServer) -> None:

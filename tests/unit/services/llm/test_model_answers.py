@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from reference.faults import Change, Reply, fault_proxy
-from reference.gateways import WHO, charged, event_store, gateway, logged, only_charge, question
+from reference.gateways import WHO, charged, event_store, gateway, lasting, logged, question
 from reference.models import MODEL, ModelServer, provider
 
 from quantum_suite.core.errors import CallerError, Conflict, EngineError, NotFound
@@ -58,7 +58,7 @@ async def test_a_question_is_answered_counted_and_free_on_this_machine(
         assert usage.cost_usd == 0
         assert usage.input_tokens > 10
         assert 0 < usage.output_tokens <= 8
-        charge = await only_charge(models)
+        (charge,) = await lasting(models)
     assert (charge.state, charge.input_tokens, charge.output_tokens) == (
         "answered",
         usage.input_tokens,
@@ -156,7 +156,7 @@ async def test_an_answer_that_does_not_fit_is_asked_for_again_with_what_was_wron
         assert second["messages"][: len(first["messages"]) - 1] != []
         assert "JSON" in second["messages"][-1]["content"]
         assert second["messages"][-2]["role"] == "assistant"
-        assert await charged(models) == [("local", "answered")] * 2
+        assert [one.state for one in await lasting(models)] == ["answered"] * 2
     (event,) = await logged(events)
     assert event.type == "llm.call.failed.v1"
     assert (event.data["code"], event.data["attempts"]) == ("engine_error", 2)

@@ -20,7 +20,7 @@ from reference.faults import (
     Stall,
     fault_proxy,
 )
-from reference.gateways import WHO, both, busy, charged, event_store, gateway, idle, logged, only_charge, question
+from reference.gateways import WHO, both, busy, charged, event_store, gateway, idle, lasting, logged, question
 from reference.models import MODEL, ModelServer, provider
 
 from quantum_suite.core.errors import CallerError, EngineError, Refused, SuiteError, Unavailable
@@ -221,7 +221,7 @@ async def test_a_streamed_answer_that_somebody_read_is_never_repeated(
         assert error.answered_anything
         assert asked == 1
         assert second.requests == []
-        charge = await only_charge(models)
+        (charge,) = await lasting(models)
     # What was received is charged, as an estimate.
     assert (charge.state, charge.estimated) == ("cut", True)
     assert charge.input_tokens > 0
@@ -392,7 +392,7 @@ async def test_a_cancelled_call_closes_the_connection_and_the_server_stops_worki
             await busy(model_server)
             tasks.cancel_scope.cancel()
         await idle(model_server)
-        charge = await only_charge(models)
+        (charge,) = await lasting(models)
         assert charge.state == "cut"
         # Estimated, and far below what was held back for it.
         assert charge.output_tokens < 400
@@ -407,7 +407,7 @@ async def test_who_stops_reading_stops_the_server(tmp_path: Path, model_server: 
                 assert isinstance(event, TextDelta)
                 break
         await idle(model_server)
-        charge = await only_charge(models)
+        (charge,) = await lasting(models)
         assert (charge.state, charge.output_tokens) == ("cut", 1 if charge.output_tokens == 1 else 2)
         assert models.gates["local"].in_flight == 0
 
@@ -426,7 +426,7 @@ async def test_no_more_are_asked_at_once_than_a_provider_takes(tmp_path: Path, m
             for _ in range(4):
                 tasks.start_soon(ask)
         assert most == 1
-        assert [state for _, state in await charged(models)] == ["answered"] * 4
+        assert [one.state for one in await lasting(models)] == ["answered"] * 4
 
 
 async def test_a_rate_that_is_used_up_is_another_providers_turn(tmp_path: Path, model_server: ModelServer) -> None:
