@@ -9,6 +9,8 @@ from quantum_suite.services.llm.interface import Gateway, Message, ModelRequest
 from quantum_suite.services.prompts.interface import PromptLibrary
 
 SECONDS = 300.0
+FIRST_TEMPERATURE = 0.0
+"""Of a first try: the likeliest code is the best guess. Servers' own defaults are meant for talk."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from quantum_suite.core.principals import Principal
 from quantum_suite.core.verdicts import Author
-from quantum_suite.tools.qagent.ask_model import ModelAuthor
+from quantum_suite.tools.qagent.ask_model import FIRST_TEMPERATURE, ModelAuthor
 from quantum_suite.tools.qagent.change_answers import ChangeAnswer
 from quantum_suite.tools.qagent.judge_change import ChangeDesk
 from quantum_suite.tools.qagent.plan_change import ContextPack, Plan, Planner
@@ -49,7 +49,11 @@ class CodeGenerator:
         if not self.author.configured:
             return GeneratedCode(author="assistant", message=YOU_ARE_THE_AUTHOR, plan=plan.pack)
         written = await self.author.ask(
-            "generate_change", prompt_values(goal, plan), principal, purpose="qagent.generate_code"
+            "generate_change",
+            prompt_values(goal, plan),
+            principal,
+            purpose="qagent.generate_code",
+            temperature=FIRST_TEMPERATURE,
         )
         judged = await self.desk.submit(
             root,

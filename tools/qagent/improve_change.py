@@ -12,7 +12,7 @@ from quantum_suite.core.verdicts import Author, Outcome
 from quantum_suite.services.patches.interface import PatchRefused
 from quantum_suite.services.patches.paths import checked_path
 from quantum_suite.services.testing.report_store import ReportStore
-from quantum_suite.tools.qagent.ask_model import ModelAuthor, Written
+from quantum_suite.tools.qagent.ask_model import FIRST_TEMPERATURE, ModelAuthor, Written
 from quantum_suite.tools.qagent.change_answers import ChangeAnswer
 from quantum_suite.tools.qagent.generate_code import prompt_values
 from quantum_suite.tools.qagent.judge_change import ChangeDesk, Judged, report_uri
@@ -154,7 +154,11 @@ class Improver:
         """Have the model write the first try, or mend the best one."""
         if state.best is None:
             return await self.author.ask(
-                "generate_change", prompt_values(goal, plan), principal, purpose="qagent.improve_change"
+                "generate_change",
+                prompt_values(goal, plan),
+                principal,
+                purpose="qagent.improve_change",
+                temperature=FIRST_TEMPERATURE,
             )
         return await self.author.ask(
             "repair_change",

@@ -15,6 +15,9 @@ _FENCED = re.compile(
     re.MULTILINE | re.DOTALL,
 )
 _PATH = re.compile(r"[\w./-]+\.py\b")
+_CODE = re.compile(r"(?:async )?def \w|class \w|@\w|import \w|from [\w.]+ import ")
+_GOES_ON = re.compile(rf"[ \t)\]}}#]|{_CODE.pattern}")
+_MOST_STARTS = 50
 _PATCH_LINE = re.compile(r"^(?:---|diff) ", re.MULTILINE)
 _LARGEST_SOURCE = 1024 * 1024
 
@@ -37,9 +40,10 @@ def patch_in(answer: str, root: Path, files: Sequence[str]) -> str:
     """Return the patch an answer holds, to be judged like any other.
 
     A diff or search and replace blocks are taken out of their fences and returned as they are. Where there are
-    none, the Python definitions in the answer's fences replace those of the same name in the file named before
-    the fence, else in `files` (paths below `root`), each standing there once; imports they bring are added. An
-    answer that fits in no such way is returned as it is, for the judge to say what is wrong with it.
+    none, the Python definitions in the answer's fences, or in its text without fences, replace those of the same
+    name in the file named before them, else in `files` (paths below `root`), each standing there once; imports,
+    constants and further definitions they bring along are added. An answer that fits in no such way is returned as
+    it is, for the judge to say what is wrong with it.
     """
     bodies = [match["body"] for match in _FENCED.finditer(answer)]
     patches = [body for body in bodies if "<<<<<<<" in body or _PATCH_LINE.search(body)]
@@ -54,17 +58,9 @@ def _definitions_patch(answer: str, root: Path, files: Sequence[str]) -> str | N
     sources = {path: text for path in files if (text := _read(root, path)) is not None}
     changed = dict(sources)
     for path, body in _blocks(answer, files):
-        tree = _parsed(textwrap.dedent(body))
-        if tree is None:
+        tree = _parsed(body)
+        if tree is not None and not _put(tree, body.splitlines(), [path] if path else list(changed), changed):
             return None
-        lines = textwrap.dedent(body).splitlines()
-        for node in _definitions(tree):
-            place = _place_of(node.name, [path] if path else list(changed), changed)
-            if place is None or not place.members <= _members(node):
-                return None  # Replaced by this one, a class would lose what the answer left out.
-            new = textwrap.indent("\n".join(lines[_first_line(node) - 1 : node.end_lineno]), place.indent)
-            changed[place.path] = _replaced(changed[place.path], place, new)
-            changed[place.path] = _with_imports(changed[place.path], tree)
     changes = [
         FileChange(path, sources[path].encode(), text.encode())
         for path, text in changed.items()
@@ -73,12 +69,55 @@ def _definitions_patch(answer: str, root: Path, files: Sequence[str]) -> str | N
     return to_unified_diff(ChangeSet(tuple(changes))) if changes else None
 
 
+def _put(tree: ast.Module, lines: Sequence[str], paths: Sequence[str], changed: dict[str, str]) -> bool:
+    """Put a block's definitions into the files; return False where one of them is not safely put anywhere."""
+    first: tuple[str, str] | None = None
+    for node in _definitions(tree):
+        places = _places_of(node.name, paths, changed)
+        if not places:
+            continue
+        if len(places) > 1 or not places[0].members <= _members(node):
+            return False  # Replaced by this one, a class would lose what the answer left out.
+        place = places[0]
+        changed[place.path] = _replaced(
+            changed[place.path], place, textwrap.indent(_text_of(node, lines), place.indent)
+        )
+        first = first or (place.path, node.name)
+    if first is not None:
+        path, name = first
+        changed[path] = _with_imports(_with_new(changed[path], name, tree, lines), tree)
+    return True
+
+
 def _blocks(answer: str, files: Sequence[str]) -> Iterator[tuple[str | None, str]]:
-    """Yield each fence's text with the file that its first line or the line before it names, where one does."""
-    for match in _FENCED.finditer(answer):
+    """Yield each fence's text, or the code there is without fences, with the file that its first line or the line
+    before it names, where one does."""
+    fenced = list(_FENCED.finditer(answer))
+    for match in fenced:
         before = answer[: match.start()].rstrip().rpartition("\n")[2]
-        named = [path for path in _PATH.findall(f"{match['info']} {before}") if path in files]
-        yield (named[0] if len(named) == 1 else None), match["body"]
+        yield _named(f"{match['info']} {before}", files), textwrap.dedent(match["body"])
+    if not fenced:
+        before, code = _unfenced(answer)
+        yield _named(before, files), code
+
+
+def _named(line: str, files: Sequence[str]) -> str | None:
+    named = [path for path in _PATH.findall(line) if path in files]
+    return named[0] if len(named) == 1 else None
+
+
+def _unfenced(answer: str) -> tuple[str, str]:
+    """Return the first code in an answer, up to the first line that is none, and the line before it."""
+    lines = [line for line in answer.splitlines() if not line.startswith("```")]
+    starts = [number for number, line in enumerate(lines) if _CODE.match(line)]
+    for start in starts[:_MOST_STARTS]:
+        end = start
+        while end < len(lines) and (not lines[end].strip() or _GOES_ON.match(lines[end])):
+            end += 1
+        code = "\n".join(lines[start:end])
+        if _parsed(code) is not None:
+            return "\n".join(lines[max(0, start - 1) : start]), code
+    return "", ""
 
 
 def _read(root: Path, path: str) -> str | None:
@@ -106,8 +145,13 @@ def _first_line(node: Definition) -> int:
     return min([node.lineno, *(one.lineno for one in node.decorator_list)])
 
 
-def _place_of(name: str, paths: Sequence[str], sources: dict[str, str]) -> _Place | None:
-    """Return the only place among files where a name is defined at the top, else the only method of that name."""
+def _text_of(node: ast.stmt, lines: Sequence[str]) -> str:
+    start = _first_line(node) if isinstance(node, Definition) else node.lineno
+    return "\n".join(lines[start - 1 : node.end_lineno])
+
+
+def _places_of(name: str, paths: Sequence[str], sources: dict[str, str]) -> list[_Place]:
+    """Return the places in files where a name is defined at the top, else the methods of that name."""
     tops: list[_Place] = []
     methods: list[_Place] = []
     for path in paths:
@@ -119,8 +163,7 @@ def _place_of(name: str, paths: Sequence[str], sources: dict[str, str]) -> _Plac
                 methods += [
                     _placed(path, one) for one in node.body if isinstance(one, Definition) and one.name == name
                 ]
-    found = tops or methods
-    return found[0] if len(found) == 1 else None
+    return tops or methods
 
 
 def _placed(path: str, node: Definition) -> _Place:
@@ -138,6 +181,36 @@ def _replaced(source: str, place: _Place, new: str) -> str:
     lines = source.splitlines(keepends=True)
     ended = lines[place.end - 1].endswith("\n")
     return "".join([*lines[: place.start], new + ("\n" if ended else ""), *lines[place.end :]])
+
+
+def _with_new(source: str, user: str, answer: ast.Module, lines: Sequence[str]) -> str:
+    """Add the answer's definitions and constants that the file does not have, before the one that uses them."""
+    tree = _parsed(source)
+    if tree is None:
+        return source
+    there = {name for node in tree.body for name in _names_of(node)}
+    new = [node for node in answer.body if (names := _names_of(node)) and not there & names and user not in names]
+    holders = [node for node in tree.body if user in _names_of(node) | _inner_names(node)]
+    if not new or not holders:
+        return source
+    holder = holders[0]
+    at = (_first_line(holder) if isinstance(holder, Definition) else holder.lineno) - 1
+    kept = source.splitlines(keepends=True)
+    return "".join([*kept[:at], *(f"{_text_of(node, lines)}\n\n\n" for node in new), *kept[at:]])
+
+
+def _names_of(node: ast.stmt) -> set[str]:
+    """Return the names a statement at the top defines, but for those it imports."""
+    if isinstance(node, Definition):
+        return {node.name}
+    targets = (
+        node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+    )
+    return {target.id for target in targets if isinstance(target, ast.Name)}
+
+
+def _inner_names(node: ast.stmt) -> set[str]:
+    return set(_members(node)) if isinstance(node, ast.ClassDef) else set()
 
 
 def _with_imports(source: str, answer: ast.Module) -> str:

@@ -172,7 +172,7 @@ async def test_a_models_change_meets_the_same_judge(tmp_path: Path) -> None:
     assert made.author == "model"
     assert made.change is not None
     assert made.change.accepted, made.change.reason
-    assert made.prompt == "generate_change.v2"
+    assert made.prompt == "generate_change.v3"
     assert not (one.root / "calc.py").exists()
 
 

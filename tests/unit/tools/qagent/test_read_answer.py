@@ -76,6 +76,49 @@ def test_the_file_before_the_fence_decides_where_several_have_the_name(tmp_path:
     assert named.paths == ("b.py",)
 
 
+HALVED = "def half(x):\n    return x / 2"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        f"calc.py\n{HALVED}\n",
+        f"### calc.py:6-8\n{HALVED}\n\nThis halves it.",
+        f"Sure, here it is:\n\n{HALVED}\n",
+        f"```python\n{HALVED}\n",
+        f"A class of its own is not needed.\n{HALVED}\n",
+        f"```python\ndef name(argument):\n    return argument\n```\n```python\n{HALVED}\n```",
+        f"```text\nno code (\n```\n```python\n{HALVED}\n```",
+    ],
+)
+def test_code_is_found_without_fences_and_beside_what_is_none(tmp_path: Path, answer: str) -> None:
+    expected = CALC.replace("@decorated\ndef half(x):\n    raise NotImplementedError", HALVED)
+    assert changed(tmp_path, answer) == {"calc.py": expected}
+
+
+def test_what_a_function_brings_along_comes_before_it(tmp_path: Path) -> None:
+    brought = "TWO = 2\n\ndef divided(x, y):\n    return x / y"
+    answer = f"```python\n{brought}\n\ndef half(x):\n    return divided(x, TWO)\n```"
+    after = changed(tmp_path, answer)["calc.py"]
+    assert after.index("TWO = 2") < after.index("def divided") < after.index("def half")
+    assert after.endswith(CALC[CALC.index("class Box") :])
+    compile(after, "calc.py", "exec")
+
+
+def test_what_a_method_brings_along_comes_before_its_class(tmp_path: Path) -> None:
+    after = changed(tmp_path, "```python\nEMPTY = None\n\ndef close(self):\n    return EMPTY\n```")["calc.py"]
+    assert after.index("EMPTY = None") < after.index("class Box")
+    assert "    def close(self):\n        return EMPTY" in after
+
+
+def test_what_the_file_defines_already_is_not_defined_twice(tmp_path: Path) -> None:
+    source = "LIMIT = 1\n\n\ndef limit():\n    return 0\n"
+    write_project(tmp_path, {"a.py": source})
+    patch = patch_in("```python\nLIMIT = 5\n\ndef limit():\n    return LIMIT\n```", tmp_path, ("a.py",))
+    (file,) = apply_patch(patch, tmp_path).files
+    assert (file.after or b"").decode() == source.replace("return 0", "return LIMIT")
+
+
 @pytest.mark.parametrize(
     "answer",
     [
