@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from reference.conformance import ScenarioResult, run_suite, scored_scenarios
+from reference.hub import NO_MODULES
 from reference.raw_client import ModernClient, Refused
 from reference.running import REFERENCE, hub_child, listening, reference_server
 
@@ -28,7 +29,7 @@ async def _in_process(home: Path) -> AsyncIterator[str]:
 async def _over_stdio(home: Path) -> AsyncIterator[str]:
     command, *arguments = [*reference_server(), "--stdio"]
     mount = {"command": command, "args": arguments, "quantum": {"prefix": ""}}
-    async with hub_child({"mcpServers": {"reference": mount}}, home) as url:
+    async with hub_child({"mcpServers": {**NO_MODULES, "reference": mount}}, home) as url:
         yield url
 
 
@@ -36,7 +37,7 @@ async def _over_stdio(home: Path) -> AsyncIterator[str]:
 async def _over_http(home: Path) -> AsyncIterator[str]:
     async with listening([*reference_server(), "--http", "0"]) as (upstream, _):
         mount = {"type": "http", "url": upstream, "quantum": {"prefix": ""}}
-        async with hub_child({"mcpServers": {"reference": mount}}, home) as url:
+        async with hub_child({"mcpServers": {**NO_MODULES, "reference": mount}}, home) as url:
             yield url
 
 

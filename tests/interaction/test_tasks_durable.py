@@ -10,7 +10,7 @@ from pathlib import Path
 import anyio
 import pytest
 from anyio.abc import Process
-from reference.hub import REFERENCE, reference, running_hub, write_config
+from reference.hub import NO_MODULES, REFERENCE, reference, running_hub, write_config
 from reference.raw_client import PATIENCE_SECONDS, ModernClient, Refused, text_of
 from reference.running import listening
 
@@ -60,7 +60,7 @@ def alive(pid: int) -> bool:
     return True
 
 
-REFERENCE_ALONE = {"reference": reference(prefix="", longRunning=["wait_for_file"])}
+REFERENCE_ALONE = {**NO_MODULES, "reference": reference(prefix="", longRunning=["wait_for_file"])}
 
 
 async def test_after_a_kill_what_only_reads_is_done_again_and_the_rest_says_that_nobody_knows(tmp_path):

@@ -1,5 +1,6 @@
 """A hub in the test's own process, on a real port, with real servers behind it."""
 
+import importlib.metadata
 import json
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -14,7 +15,7 @@ from mcp.types import TextContent, TextResourceContents
 
 from quantum_suite.hub.app import Gateway, open_hub
 from quantum_suite.hub.health import HealthPolicy
-from quantum_suite.hub.mounts import Extra
+from quantum_suite.hub.mounts import ENTRY_POINTS, Extra
 from quantum_suite.hub.settings import HubSettings, Limits
 from quantum_suite.hub.wire.asgi import HubApp
 from quantum_suite.hub.wire.server import run_http
@@ -31,6 +32,11 @@ QUICK = HealthPolicy(
     shortest_pause_seconds=0.05,
 )
 """Checks often, so that a test sees soon what would take half a minute otherwise."""
+
+NO_MODULES: dict[str, object] = {
+    point.name: {"disabled": True} for point in importlib.metadata.entry_points(group=ENTRY_POINTS)
+}
+"""Entries that leave the suite's own servers out: a hub starts in half the time, for tests of what else it does."""
 
 PROMPT_SECONDS = 15
 """A server that is well answers within this, whatever its neighbours do."""
