@@ -36,7 +36,7 @@ QUICK = HealthPolicy(
 NO_MODULES: dict[str, object] = {
     point.name: {"disabled": True} for point in importlib.metadata.entry_points(group=ENTRY_POINTS)
 }
-"""Entries that leave the suite's own servers out: a hub starts in half the time, for tests of what else it does."""
+"""Entries that leave the suite's own servers out, for tests of what is beside them: a hub starts faster."""
 
 PROMPT_SECONDS = 15
 """A server that is well answers within this, whatever its neighbours do."""
