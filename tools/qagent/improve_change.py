@@ -26,6 +26,8 @@ _TOLD_PROBLEMS = 12
 _TOLD_CHARACTERS = 400
 _MOST_OUTPUT_CHARACTERS = 8_000
 _MOST_TEXT_CHARACTERS = 100_000
+_ANEW_TEMPERATURE = 0.8
+"""Of a try that begins anew: it shall be another one."""
 
 
 class Round(BaseModel):
@@ -151,23 +153,16 @@ class Improver:
             _note(state, judged, oracle, "model", written.tokens, written.text)
 
     async def _written(self, goal: str, plan: Plan, principal: Principal, state: _State) -> Written:
-        """Have the model write the first try, or mend the best one."""
-        if state.best is None:
-            return await self.author.ask(
-                "generate_change",
-                prompt_values(goal, plan),
-                principal,
-                purpose="qagent.improve_change",
-                temperature=FIRST_TEMPERATURE,
-            )
-        return await self.author.ask(
-            "repair_change",
-            _repair_values(goal, plan, state.best, state.text),
-            principal,
-            purpose="qagent.improve_change",
-            # The same question at no temperature gets the same answer.
-            temperature=min(1.0, 0.2 + 0.2 * len(state.rounds)),
-        )
+        """Have the model write the first try, mend the best one, or write anew where mending gained nothing."""
+        purpose = "qagent.improve_change"
+        if state.best is None or state.idle % 2:
+            heat = FIRST_TEMPERATURE if state.best is None else _ANEW_TEMPERATURE
+            values = prompt_values(goal, plan)
+            return await self.author.ask("generate_change", values, principal, purpose=purpose, temperature=heat)
+        # The same question at no temperature gets the same answer.
+        heat = min(1.0, 0.2 + 0.2 * len(state.rounds))
+        values = _repair_values(goal, plan, state.best, state.text)
+        return await self.author.ask("repair_change", values, principal, purpose=purpose, temperature=heat)
 
     async def _judge(
         self,

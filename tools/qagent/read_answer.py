@@ -17,6 +17,8 @@ _FENCED = re.compile(
 _PATH = re.compile(r"[\w./-]+\.py\b")
 _CODE = re.compile(r"(?:async )?def \w|class \w|@\w|import \w|from [\w.]+ import ")
 _GOES_ON = re.compile(rf"[ \t)\]}}#]|{_CODE.pattern}")
+_NO_CODE = re.compile(r"^[ \t]*```|[ \t]{2}:\d+$")
+"""What opens and closes fences; and lines of the map of the code, which models quote: they read like definitions."""
 _MOST_STARTS = 50
 _PATCH_LINE = re.compile(r"^(?:---|diff) ", re.MULTILINE)
 _LARGEST_SOURCE = 1024 * 1024
@@ -90,15 +92,18 @@ def _put(tree: ast.Module, lines: Sequence[str], paths: Sequence[str], changed: 
 
 
 def _blocks(answer: str, files: Sequence[str]) -> Iterator[tuple[str | None, str]]:
-    """Yield each fence's text, or the code there is without fences, with the file that its first line or the line
-    before it names, where one does."""
+    """Yield the answer's pieces of code, each with the file that its fence or the line before it names, where one
+    does: its fences, and the code within a fence that is not code alone, or in an answer without fences."""
     fenced = list(_FENCED.finditer(answer))
     for match in fenced:
         before = answer[: match.start()].rstrip().rpartition("\n")[2]
-        yield _named(f"{match['info']} {before}", files), textwrap.dedent(match["body"])
+        path, body = _named(f"{match['info']} {before}", files), textwrap.dedent(match["body"])
+        if _parsed(body) is not None:
+            yield path, body
+        else:
+            yield from ((_named(line, files) or path, code) for line, code in _code_in(body))
     if not fenced:
-        before, code = _unfenced(answer)
-        yield _named(before, files), code
+        yield from ((_named(line, files), code) for line, code in _code_in(answer))
 
 
 def _named(line: str, files: Sequence[str]) -> str | None:
@@ -106,18 +111,30 @@ def _named(line: str, files: Sequence[str]) -> str | None:
     return named[0] if len(named) == 1 else None
 
 
-def _unfenced(answer: str) -> tuple[str, str]:
-    """Return the first code in an answer, up to the first line that is none, and the line before it."""
-    lines = [line for line in answer.splitlines() if not line.startswith("```")]
-    starts = [number for number, line in enumerate(lines) if _CODE.match(line)]
-    for start in starts[:_MOST_STARTS]:
-        end = start
-        while end < len(lines) and (not lines[end].strip() or _GOES_ON.match(lines[end])):
-            end += 1
-        code = "\n".join(lines[start:end])
+def _code_in(text: str) -> Iterator[tuple[str, str]]:
+    """Yield each run of lines that are code, with the line before it."""
+    lines = [line for line in text.splitlines() if not _NO_CODE.search(line)]
+    end = 0
+    for start in [number for number, line in enumerate(lines) if _CODE.match(line.lstrip())][:_MOST_STARTS]:
+        if start < end:
+            continue
+        stop = _end_of_code(lines, start)
+        code = textwrap.dedent("\n".join(lines[start:stop]))
         if _parsed(code) is not None:
-            return "\n".join(lines[max(0, start - 1) : start]), code
-    return "", ""
+            end = stop
+            yield (lines[start - 1] if start else ""), code
+
+
+def _end_of_code(lines: Sequence[str], start: int) -> int:
+    """Return where what begins on a line stops: at a line that is further out, or no code at its depth."""
+    depth = len(lines[start]) - len(lines[start].lstrip())
+    end = start
+    while end < len(lines):
+        rest = lines[end][depth:]
+        if lines[end].strip() and (lines[end][:depth].strip() or not _GOES_ON.match(rest)):
+            break
+        end += 1
+    return end
 
 
 def _read(root: Path, path: str) -> str | None:

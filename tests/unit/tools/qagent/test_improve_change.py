@@ -146,6 +146,18 @@ async def test_patience_rounds_and_tokens_are_kept_to(tmp_path: Path) -> None:
         assert (await one.improve(rule=Rule(patience=5, tokens=100))).stopped == "tokens"
 
 
+async def test_where_mending_gains_nothing_the_model_begins_anew(tmp_path: Path) -> None:
+    async with desk(tmp_path, HALF_RIGHT, WRONG, WRONG, WRONG, RIGHT) as one:
+        result = await one.improve(rule=Rule(rounds=5, patience=5))
+    assert result.stopped == "accepted"
+    mended = ["What is wrong with your change" in asked.messages[0].text for asked in one.gateway.asked]
+    assert mended == [False, True, False, True, False]
+    first, anew = one.gateway.asked[0], one.gateway.asked[2]
+    assert first.temperature == 0
+    assert anew.temperature is not None
+    assert anew.temperature > 0
+
+
 async def test_a_model_that_stops_answering_costs_no_try_that_was_made(tmp_path: Path) -> None:
     async with desk(tmp_path / "1", HALF_RIGHT) as one:
         result = await one.improve()

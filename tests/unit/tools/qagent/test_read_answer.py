@@ -1,6 +1,7 @@
 """What is taken for a change in what a model says."""
 
 from pathlib import Path
+from textwrap import indent
 
 import pytest
 from reference.judging import write_project
@@ -89,6 +90,8 @@ HALVED = "def half(x):\n    return x / 2"
         f"A class of its own is not needed.\n{HALVED}\n",
         f"```python\ndef name(argument):\n    return argument\n```\n```python\n{HALVED}\n```",
         f"```text\nno code (\n```\n```python\n{HALVED}\n```",
+        f"```python\n# Map\ncalc.py\n  def half(x)  :7\n\n### calc.py:6-8\n{HALVED}\n\n### other.py:1-2\n```",
+        f"```\npython\ncalc.py\n{indent(HALVED, '  ')}\n\n### other.py:5-5\ndef same():\n    pass\n```",
     ],
 )
 def test_code_is_found_without_fences_and_beside_what_is_none(tmp_path: Path, answer: str) -> None:
