@@ -72,7 +72,7 @@ def add_author_tools(
             Field(description="Tests of the project that judge the tries, by id or file.", max_length=200),
         ] = None,
         rounds: Annotated[int, Field(description="Most tries in all.", ge=1, le=10)] = 4,
-        patience: Annotated[int, Field(description="Tries without a gain after which it stops.", ge=1, le=5)] = 1,
+        patience: Annotated[int, Field(description="Tries without a gain after which it stops.", ge=1, le=5)] = 2,
         most_tokens: Annotated[
             int, Field(description="Tokens of the model after which no try is begun.", ge=1_000, le=1_000_000)
         ] = 60_000,

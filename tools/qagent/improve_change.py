@@ -69,8 +69,8 @@ class Rule:
 
     rounds: int = 4
     """Most tries."""
-    patience: int = 1
-    """Tries without a gain after which it stops."""
+    patience: int = 2
+    """Tries without a gain after which it stops: one that mends, and one that begins anew."""
     tokens: int = 60_000
     """Tokens after which no further try is begun."""
 

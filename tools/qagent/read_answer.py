@@ -18,7 +18,7 @@ _PATH = re.compile(r"[\w./-]+\.py\b")
 _CODE = re.compile(r"(?:async )?def \w|class \w|@\w|import \w|from [\w.]+ import ")
 _GOES_ON = re.compile(rf"[ \t)\]}}#]|{_CODE.pattern}")
 _NO_CODE = re.compile(r"^[ \t]*```|[ \t]{2}:\d+$")
-"""What opens and closes fences; and lines of the map of the code, which models quote: they read like definitions."""
+"""What opens and closes fences; and lines of the map, which models quote: they read like definitions."""
 _MOST_STARTS = 50
 _PATCH_LINE = re.compile(r"^(?:---|diff) ", re.MULTILINE)
 _LARGEST_SOURCE = 1024 * 1024
