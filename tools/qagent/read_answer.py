@@ -16,7 +16,9 @@ _FENCED = re.compile(
 )
 _PATH = re.compile(r"[\w./-]+\.py\b")
 _CODE = re.compile(r"(?:async )?def \w|class \w|@\w|import \w|from [\w.]+ import ")
-_GOES_ON = re.compile(rf"[ \t)\]}}#]|{_CODE.pattern}")
+_GOES_ON = re.compile(rf"[ \t)\]}}]|#(?!##)|{_CODE.pattern}")
+_QUOTES = re.compile(r"^#{3,} \S+:\d+-\d+", re.MULTILINE)
+"""Where the code shown to the model stands; it may answer in the same form."""
 _NO_CODE = re.compile(r"^[ \t]*```|[ \t]{2}:\d+$")
 """What opens and closes fences; and lines of the map, which models quote: they read like definitions."""
 _MOST_STARTS = 50
@@ -98,7 +100,7 @@ def _blocks(answer: str, files: Sequence[str]) -> Iterator[tuple[str | None, str
     for match in fenced:
         before = answer[: match.start()].rstrip().rpartition("\n")[2]
         path, body = _named(f"{match['info']} {before}", files), textwrap.dedent(match["body"])
-        if _parsed(body) is not None:
+        if _parsed(body) is not None and not _QUOTES.search(body):
             yield path, body
         else:
             yield from ((_named(line, files) or path, code) for line, code in _code_in(body))

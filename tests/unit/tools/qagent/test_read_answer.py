@@ -99,6 +99,13 @@ def test_code_is_found_without_fences_and_beside_what_is_none(tmp_path: Path, an
     assert changed(tmp_path, answer) == {"calc.py": expected}
 
 
+def test_code_of_several_files_is_kept_apart_where_an_answer_quotes_them(tmp_path: Path) -> None:
+    quoted = "### other.py:1-2\nfrom calc import half\n\ndef half_of_it(x):\n    return half(x)"
+    after = changed(tmp_path, f"```python\n# Code\n### calc.py:6-8\n{HALVED}\n\n{quoted}\n\n### (end\n```")
+    assert after["calc.py"] == CALC.replace("@decorated\ndef half(x):\n    raise NotImplementedError", HALVED)
+    assert after["other.py"].startswith("from calc import half\ndef half_of_it(x):\n    return half(x)\n")
+
+
 def test_what_a_function_brings_along_comes_before_it(tmp_path: Path) -> None:
     brought = "TWO = 2\n\ndef divided(x, y):\n    return x / y"
     answer = f"```python\n{brought}\n\ndef half(x):\n    return divided(x, TWO)\n```"
