@@ -3,7 +3,7 @@
 import ast
 import re
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -75,21 +75,22 @@ def _definitions_patch(answer: str, root: Path, files: Sequence[str]) -> str | N
 
 def _put(tree: ast.Module, lines: Sequence[str], paths: Sequence[str], changed: dict[str, str]) -> bool:
     """Put a block's definitions into the files; return False where one of them is not safely put anywhere."""
-    first: tuple[str, str] | None = None
+    put: dict[str, str] = {}
     for node in _definitions(tree):
         places = _places_of(node.name, paths, changed)
         if not places:
             continue
         if len(places) > 1 or not places[0].members <= _members(node):
-            return False  # Replaced by this one, a class would lose what the answer left out.
+            # Which one is meant is not guessed, and a class would lose what the answer left out.
+            return False
         place = places[0]
         changed[place.path] = _replaced(
             changed[place.path], place, textwrap.indent(_text_of(node, lines), place.indent)
         )
-        first = first or (place.path, node.name)
-    if first is not None:
-        path, name = first
-        changed[path] = _with_imports(_with_new(changed[path], name, tree, lines), tree)
+        put[node.name] = place.path
+    if put:
+        path = next(iter(put.values()))
+        changed[path] = _with_imports(_with_new(changed[path], put, tree, lines), tree)
     return True
 
 
@@ -190,7 +191,7 @@ def _placed(path: str, node: Definition) -> _Place:
     return _Place(path, _first_line(node) - 1, end, " " * node.col_offset, _members(node))
 
 
-def _members(node: Definition) -> frozenset[str]:
+def _members(node: ast.stmt) -> frozenset[str]:
     if not isinstance(node, ast.ClassDef):
         return frozenset()
     return frozenset(one.name for one in node.body if isinstance(one, Definition))
@@ -202,14 +203,14 @@ def _replaced(source: str, place: _Place, new: str) -> str:
     return "".join([*lines[: place.start], new + ("\n" if ended else ""), *lines[place.end :]])
 
 
-def _with_new(source: str, user: str, answer: ast.Module, lines: Sequence[str]) -> str:
-    """Add the answer's definitions and constants that the file does not have, before the one that uses them."""
+def _with_new(source: str, put: Collection[str], answer: ast.Module, lines: Sequence[str]) -> str:
+    """Add the answer's definitions and constants that no file has, before the first of those that were put."""
     tree = _parsed(source)
     if tree is None:
         return source
-    there = {name for node in tree.body for name in _names_of(node)}
-    new = [node for node in answer.body if (names := _names_of(node)) and not there & names and user not in names]
-    holders = [node for node in tree.body if user in _names_of(node) | _inner_names(node)]
+    known = {*put, *(name for node in tree.body for name in _names_of(node))}
+    new = [node for node in answer.body if (names := _names_of(node)) and not known & names]
+    holders = [node for node in tree.body if not (_names_of(node) | _members(node)).isdisjoint(put)]
     if not new or not holders:
         return source
     holder = holders[0]
@@ -226,10 +227,6 @@ def _names_of(node: ast.stmt) -> set[str]:
         node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
     )
     return {target.id for target in targets if isinstance(target, ast.Name)}
-
-
-def _inner_names(node: ast.stmt) -> set[str]:
-    return set(_members(node)) if isinstance(node, ast.ClassDef) else set()
 
 
 def _with_imports(source: str, answer: ast.Module) -> str:

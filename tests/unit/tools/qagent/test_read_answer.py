@@ -121,6 +121,15 @@ def test_what_a_method_brings_along_comes_before_its_class(tmp_path: Path) -> No
     assert "    def close(self):\n        return EMPTY" in after
 
 
+def test_what_has_its_place_is_not_added_besides(tmp_path: Path) -> None:
+    methods = "def open(self):\n    return 1\n\ndef close(self):\n    return 2"
+    answer = f"```python\n{methods}\n\ndef same():\n    return 3\n```"
+    assert changed(tmp_path, answer) == {
+        "calc.py": CALC.replace("return os.sep", "return 1").replace("return None", "return 2"),
+        "other.py": FILES["other.py"].replace("pass", "return 3"),
+    }
+
+
 def test_what_the_file_defines_already_is_not_defined_twice(tmp_path: Path) -> None:
     source = "LIMIT = 1\n\n\ndef limit():\n    return 0\n"
     write_project(tmp_path, {"a.py": source})
