@@ -94,13 +94,12 @@ async def work(settings: HubSettings, *, on_ready: Callable[[], None] | None = N
 
 
 def _settle_memory() -> None:
-    """Take what start-up made out of the garbage collector's sight, and have it look less often.
+    """Take what start-up made out of the garbage collector's sight.
 
     Modules, schemas and policies live as long as the process; walking them again and again costs every call.
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(20_000, 20, 20)
 
 
 def check_exposure(settings: HubSettings) -> None:

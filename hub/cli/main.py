@@ -53,7 +53,7 @@ def version(as_json: Json = False) -> None:
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command and leave with its exit code; nothing but `QUANTUM_DEBUG=1` shows a traceback."""
     # What is imported and built at the start stays: looking through it each few hundred objects takes a sixth of
-    # the time a command needs.
+    # the time a command needs, and a part of every call of a hub.
     gc.set_threshold(20_000, 20, 20)
     try:
         build_app()(args=arguments, prog_name="quantum")
