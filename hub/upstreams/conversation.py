@@ -21,6 +21,7 @@ from quantum_suite.hub.call import (
     Peer,
     RpcError,
 )
+from quantum_suite.hub.tasks.extension import RELATED_TASK
 from quantum_suite.hub.upstreams.inbox import Inbox, Question, stamped
 from quantum_suite.hub.upstreams.interface import Announce, UpstreamFailed
 
@@ -96,6 +97,8 @@ class Conversation:
         inbox = self.in_flight[id_] = Inbox(id_, peer)
         if method == "subscriptions/listen":
             inbox.request_id = request_id
+        if method.startswith("tasks/"):
+            inbox.task_id = params.get("taskId")
         meta = params.get("_meta")
         if isinstance(meta, dict):
             if self._era == "modern":
@@ -175,7 +178,7 @@ class Conversation:
             return None
         inbox = stream
         if inbox is None:
-            candidates = self._by_peer()
+            candidates = self._by_peer(params)
             if len(candidates) != 1:
                 question.refuse(_nobody_to_ask(method, len(candidates)))
                 return None
@@ -183,10 +186,16 @@ class Conversation:
         inbox.ask(question)
         return None
 
-    def _by_peer(self) -> list[Inbox]:
-        """Return one request in flight, the latest, for each requester that can be told something."""
-        latest = {id(i.peer): i for i in self.in_flight.values() if not isinstance(i.peer, NoPeer)}
-        return list(latest.values())
+    def _by_peer(self, params: Json) -> list[Inbox]:
+        """Return one request in flight, the latest, for each requester that a message may be meant for.
+
+        What a server says of a task is for whoever asks about that task; others' tasks are none of its business.
+        """
+        asking = [inbox for inbox in self.in_flight.values() if not isinstance(inbox.peer, NoPeer)]
+        if (task := _task_of(params)) is not None:
+            about_it = [inbox for inbox in asking if inbox.task_id == task]
+            asking = about_it or [inbox for inbox in asking if inbox.task_id is None]
+        return list({id(inbox.peer): inbox for inbox in asking}.values())
 
     # -- notifications ----------------------------------------------------------------------------------------
 
@@ -222,7 +231,7 @@ class Conversation:
 
     def _uncorrelated(self, method: str, params: Json, size: int) -> None:
         """Log messages and the like name no request: to whom else could they belong?"""
-        candidates = self._by_peer()
+        candidates = self._by_peer(params)
         if method == "notifications/message":
             candidates = [inbox for inbox in candidates if inbox.wants_logs]
         if len(candidates) > 1 and self._shared:
@@ -245,6 +254,14 @@ def settle(inbox: Inbox, message: Json) -> None:
         inbox.fail(protocol_broken("sent a response whose result is not an object"))
         return
     inbox.settle(result if inbox.request_id is None else stamped(result, inbox.request_id))
+
+
+def _task_of(params: Json) -> str | None:
+    """Return the id of the task that a message of 2025-11-25 says it belongs to."""
+    meta = params.get("_meta")
+    related = meta.get(RELATED_TASK) if isinstance(meta, dict) else None
+    task = related.get("taskId") if isinstance(related, dict) else None
+    return task if isinstance(task, str) else None
 
 
 def _error(error: object) -> RpcError:

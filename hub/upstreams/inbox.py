@@ -76,6 +76,7 @@ class Inbox:
         "id",
         "peer",
         "request_id",
+        "task_id",
         "token",
         "wants_logs",
     )
@@ -87,6 +88,8 @@ class Inbox:
         """The caller's own progress token."""
         self.request_id: str | int | None = None
         """The caller's own request id; set for a subscription, whose messages carry it."""
+        self.task_id: object = None
+        """The server's id of the task that is asked about."""
         self.wants_logs = True
         self.asked: dict[str | int, Question] = {}
         self._notes: deque[_Note] = deque()

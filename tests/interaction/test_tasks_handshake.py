@@ -170,7 +170,7 @@ async def test_a_task_is_gone_when_its_time_is_over(tmp_path):
         made = await client.begin("confirm_delete", ttl=700, filename="a")
         assert made["ttl"] == 700
         with pytest.raises(Refused) as expired:
-            await until(client, made["taskId"])
+            pytest.fail(f"it ended instead: {await until(client, made['taskId'])}")
         assert (expired.value.code, expired.value.message) == (-32602, "Failed to retrieve task: Task has expired")
         for method, params in (("tasks/get", {}), ("tasks/update", {"inputResponses": {}}), ("tasks/cancel", {})):
             with pytest.raises(Refused) as refused:

@@ -1,6 +1,7 @@
 """The JSON-RPC channel: who gets what, and what a lying server can and cannot do."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import anyio
@@ -17,6 +18,7 @@ from quantum_suite.hub.call import (
     NoPeer,
     RpcError,
 )
+from quantum_suite.hub.tasks.extension import RELATED_TASK
 from quantum_suite.hub.upstreams.inbox import MAX_QUESTIONS, MAX_WAITING
 from quantum_suite.hub.upstreams.interface import LinkLost
 from quantum_suite.hub.upstreams.jsonrpc import MAX_GARBAGE, JsonRpcPeer
@@ -86,9 +88,16 @@ class Conversation:
         self.peer.line(message if isinstance(message, bytes) else orjson.dumps(message))
 
     async def request(
-        self, peer: Any = None, meta: Json | None = None, method: str = "tools/call", **more: Any
+        self,
+        peer: Any = None,
+        meta: Json | None = None,
+        method: str = "tools/call",
+        task: str | None = None,
+        **more: Any,
     ) -> None:
-        params: Json = {"name": "x", "_meta": meta} if meta is not None else {"name": "x"}
+        params: Json = {"taskId": task} if task else {"name": "x"}
+        if meta is not None:
+            params["_meta"] = meta
         try:
             self.results.append(await self.peer.request(method, params, peer or NoPeer(), **more))
         except RpcError as error:
@@ -386,8 +395,9 @@ async def test_a_subscription_hears_what_carries_its_id_and_nothing_else() -> No
 # -- questions of the server ----------------------------------------------------------------------------------
 
 
-def question(id_: Any = "q1", method: str = "elicitation/create") -> Json:
-    return {"jsonrpc": "2.0", "id": id_, "method": method, "params": {"message": "?"}}
+def question(id_: Any = "q1", method: str = "elicitation/create", task: str | None = None) -> Json:
+    meta = {} if task is None else {"_meta": {RELATED_TASK: {"taskId": task}}}
+    return {"jsonrpc": "2.0", "id": id_, "method": method, "params": {"message": "?", **meta}}
 
 
 async def test_a_question_goes_to_the_only_requester_and_its_answer_back() -> None:
@@ -444,6 +454,38 @@ async def test_a_question_is_refused_rather_than_put_to_the_wrong_person() -> No
     assert {refusal["error"]["code"] for refusal in refusals} == {NO_BACK_CHANNEL}
     assert "several clients" in refusals[1]["error"]["message"]
     assert one.asked == other.asked == []
+
+
+async def test_a_question_of_a_task_is_put_to_whoever_awaits_that_task() -> None:
+    talk = Conversation()
+    polling, awaiting, calling = Requester({}), Requester({"action": "accept"}), Requester({})
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(partial(talk.request, awaiting, method="tasks/result", task="t1"))
+        tasks.start_soon(partial(talk.request, polling, method="tasks/get", task="t2"))
+        tasks.start_soon(talk.request, calling)
+        await eventually(lambda: len(talk.channel.messages) == 3)
+        talk.says(question("known", task="t1"))
+        await eventually(lambda: bool(talk.channel.responses()))
+        for number in (1, 2, 3):
+            talk.says({"jsonrpc": "2.0", "id": number, "result": {}})
+
+    assert talk.channel.responses() == [{"jsonrpc": "2.0", "id": "known", "result": {"action": "accept"}}]
+    assert (len(awaiting.asked), polling.asked, calling.asked) == (1, [], [])
+
+
+async def test_a_question_of_a_task_nobody_awaits_is_not_put_to_who_asks_about_another() -> None:
+    talk = Conversation()
+    polling = Requester({})
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(partial(talk.request, polling, method="tasks/get", task="t2"))
+        await eventually(lambda: bool(talk.channel.messages))
+        talk.says(question("unknown", task="t1"))
+        talk.says({"jsonrpc": "2.0", "id": 1, "result": {}})
+
+    assert talk.channel.responses()[0]["error"]["code"] == NO_BACK_CHANNEL
+    assert polling.asked == []
 
 
 async def test_several_requests_of_one_requester_leave_no_doubt_whom_to_ask() -> None:
