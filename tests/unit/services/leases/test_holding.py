@@ -6,7 +6,7 @@ import anyio
 import pytest
 
 from quantum_suite.core.errors import Fenced, Unavailable
-from quantum_suite.services.leases.holding import holding, lead
+from quantum_suite.services.leases.holding import acquired, holding, lead
 from quantum_suite.services.leases.interface import Lease, LeaseStore
 from quantum_suite.services.leases.memory import MemoryLeaseStore
 
@@ -142,6 +142,43 @@ async def test_errors_and_cancellation_pass_as_they_are_and_the_lease_is_given_u
             await anyio.sleep_forever()
     assert scope.cancelled_caught
     assert await store.holders("") == {}
+
+
+class SlowToAnswer(Shaky):
+    """A store whose first answer to who asks for a lease takes for ever."""
+
+    def __init__(self, store: LeaseStore) -> None:
+        super().__init__(store)
+        self.given = anyio.Event()
+
+    async def acquire(self, name: str, holder: str, ttl_seconds: float) -> Lease | None:
+        lease = await super().acquire(name, holder, ttl_seconds)
+        if not self.given.is_set():
+            self.given.set()
+            await anyio.sleep_forever()
+        return lease
+
+
+async def test_a_lease_that_was_given_to_somebody_who_had_just_left_is_free_at_once() -> None:
+    store = SlowToAnswer(MemoryLeaseStore())
+
+    async def work(lease: Lease) -> None:
+        await anyio.sleep_forever()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(lead, store, "relay", "a", 60, work)
+        await store.given.wait()
+        tasks.cancel_scope.cancel()
+    assert await store.holders("") == {}
+
+
+async def test_a_lease_somebody_else_holds_is_not_given_up_by_who_was_cancelled_asking() -> None:
+    store = SlowToAnswer(MemoryLeaseStore())
+    async with holding(store._store, "relay", "b", 60):
+        with anyio.move_on_after(0.01) as scope:
+            await acquired(store, "relay", "a", 60)
+        assert scope.cancelled_caught
+        assert await store.holders("") == {"relay": "b"}
 
 
 async def test_a_store_that_is_away_at_first_is_waited_for_and_named_once(
