@@ -10,10 +10,12 @@ import hashlib
 import importlib.util
 import os
 import platform
+import re
 import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import venv
 from collections.abc import Callable, Iterator, Sequence
@@ -29,6 +31,8 @@ TEST_PROGRAMS = {
     "prometheus-alertmanager": "prometheus-alertmanager",
 }
 """Programs that tests start, and the Debian packages they come in."""
+MOST_PARTS = 4
+"""How many pips install at once, at most."""
 INCLUDES = {"runtime": ("runtime",), "test": ("test", "runtime")}
 """What else is there once a lock is installed: the test lock is made to agree with the other one."""
 
@@ -61,11 +65,29 @@ def bring_programs(kind: str) -> None:
 
 def install(kind: str, pip: Sequence[str]) -> None:
     """Install a lock and the suite itself, and note that it is done."""
-    # A lock is whole: pip need not look for more, and must not for what was left out of it on purpose.
-    run([*pip, "install", "-q", "--no-deps", "--require-hashes", "-r", str(ROOT / LOCKS[kind])])
+    # A lock is whole: pip need not look for more, and must not for what was left out of it on purpose. That also
+    # makes its parts independent of each other: one pip keeps one processor busy.
+    command = [*pip, "install", "-q", "--no-deps", "--no-compile", "--require-hashes", "-r"]
+    with parts(ROOT / LOCKS[kind]) as files:
+        run(*([*command, str(file)] for file in files))
     run([*pip, "install", "-q", "--no-deps", "--no-build-isolation", "--editable", str(ROOT)])
+    # What cannot be compiled (a template, a test of another Python) is nobody's concern.
+    subprocess.run([venv_python(), "-m", "compileall", "-qq", "-j", "0", VENV], cwd=ROOT, check=False)
     for included in INCLUDES[kind]:
         stamp(included).write_text(fingerprint(included), encoding="utf-8")
+
+
+@contextmanager
+def parts(lock: Path) -> Iterator[list[Path]]:
+    """Part a lock into files of about equally many packages, as many as there are processors."""
+    # A requirement begins at the margin; its hashes are indented.
+    requirements = re.findall(r"^\S.*\n(?:[ \t].*\n)*", lock.read_text(encoding="utf-8"), re.MULTILINE)
+    count = min(os.cpu_count() or 1, MOST_PARTS)
+    with tempfile.TemporaryDirectory(dir=ROOT / ".cache", prefix="lock-") as folder:
+        files = [Path(folder, f"{number}.lock") for number in range(count)]
+        for number, file in enumerate(files):
+            file.write_text("".join(requirements[number::count]), encoding="utf-8")
+        yield files
 
 
 @contextmanager
@@ -181,9 +203,11 @@ def apt_install(*packages: str) -> None:
     )
 
 
-def run(command: Sequence[str]) -> None:
-    """Run a command; its own words are the error."""
-    if subprocess.run(command, cwd=ROOT, check=False).returncode != 0:
+def run(*commands: Sequence[str]) -> None:
+    """Run commands at once; their own words are the error."""
+    started = [subprocess.Popen(command, cwd=ROOT) for command in commands]
+    ended = [process.wait() for process in started]
+    if any(ended):
         sys.exit("Error: setting up failed; pip says why above.")
 
 
