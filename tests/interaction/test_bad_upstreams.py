@@ -9,7 +9,6 @@ import pytest
 from mcp import Client, MCPError
 from mcp.types import TextContent
 from reference.hub import (
-    NO_MODULES,
     PROMPT_SECONDS,
     REFERENCE,
     bad,
@@ -39,7 +38,7 @@ async def _beside_a_good_one(
             command = [sys.executable, str(REFERENCE / "bad_servers.py"), mode, "--http", "0"]
             url, _ = await stack.enter_async_context(listening(command, state))
             entry = {"type": "http", "url": url, "quantum": {"deadlineSeconds": deadline_seconds}}
-        hub = await stack.enter_async_context(running_hub(home, {**NO_MODULES, "bad": entry, "good": bad("good")}))
+        hub = await stack.enter_async_context(running_hub(home, {"bad": entry, "good": bad("good")}))
         yield await stack.enter_async_context(Client(hub.url))
 
 

@@ -65,7 +65,7 @@ async def test_an_incident_is_diagnosed_from_a_system_file_of_the_workspace(
     settings: dict[str, Any] = {"metrics": f"live={prometheus.url}", "workspaces": (tmp_path,)}
     home = tmp_path / "home"
     home.mkdir()
-    async with running_hub(home, {}, **settings) as hub, Client(hub.url) as client:
+    async with running_hub(home, {}, modules=True, **settings) as hub, Client(hub.url) as client:
         opened = await call(
             client, "manage_incident", action="open", text="Slow", service="front", began_at=str(onset)
         )

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.anyio
 @asynccontextmanager
 async def watched_hub(home: Path) -> AsyncIterator[tuple[RunningHub, Client]]:
     home.mkdir(exist_ok=True)
-    async with running_hub(home, {}) as hub, Client(hub.url) as client:
+    async with running_hub(home, {}, modules=True) as hub, Client(hub.url) as client:
         yield hub, client
 
 

@@ -86,7 +86,7 @@ async def test_long_data_comes_in_pages_that_hold_every_point_once(tmp_path: Pat
 async def test_the_sources_of_the_settings_are_the_servers_sources(tmp_path: Path, watched: Watched) -> None:
     servers = {"qsre": {"command": "quantum", "args": ["serve", "qsre", "--stdio"]}}
     settings = {"metrics": f"live={watched.prometheus.url}", "alertmanager": watched.alertmanager.url}
-    async with running_hub(tmp_path, servers, **settings) as hub, Client(hub.url) as client:
+    async with running_hub(tmp_path, servers, modules=True, **settings) as hub, Client(hub.url) as client:
         found = told(await client.call_tool("qsre_explore_metrics", {"about": "queue"}))
         assert (found["sources"], found["silences"]) == (["live"], 0)
         assert [family["name"] for family in found["families"]] == ["shop_queue_depth"]

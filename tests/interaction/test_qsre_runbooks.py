@@ -71,7 +71,10 @@ async def fleet_hub(tmp_path: Path, fleet: Fleet) -> AsyncIterator[Client]:
     workspace.mkdir(exist_ok=True)
     (workspace / "go_back.yaml").write_text(RUNBOOK)
     extra = [Extra("ops", fleet.server(), "ops")]
-    async with running_hub(home, {}, extra=extra, workspaces=(workspace,)) as hub, Client(hub.url) as client:
+    async with (
+        running_hub(home, {}, extra=extra, modules=True, workspaces=(workspace,)) as hub,
+        Client(hub.url) as client,
+    ):
         yield client
 
 

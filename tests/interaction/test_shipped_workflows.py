@@ -66,7 +66,7 @@ async def test_the_shipped_workflows_fit_the_tools_there_are_and_judge_a_change(
     repo = tmp_path / "repo"
     repo.mkdir()
     (repo / "a.py").write_text("import subprocess\nsubprocess.run(input(), shell=True)\neval(input())\n")
-    async with running_hub(tmp_path, {}) as hub, client_of(hub, repo) as client:
+    async with running_hub(tmp_path, {}, modules=True) as hub, client_of(hub, repo) as client:
 
         async def mounted() -> bool:
             return "qsecure_scan_repository" in await tool_names(client)

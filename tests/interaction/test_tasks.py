@@ -17,7 +17,7 @@ from mcp.types import (
     InputRequiredResult,
     ToolAnnotations,
 )
-from reference.hub import NO_MODULES, RunningHub, reference, running_hub
+from reference.hub import RunningHub, reference, running_hub
 from reference.people import make_key, revoke_key
 from reference.raw_client import FINAL, TASKS, ModernClient, Refused, text_of
 
@@ -31,7 +31,7 @@ CONFIRM = {"action": "accept", "content": {"confirm": True}}
 
 @asynccontextmanager
 async def a_hub(home: Path, **options: Any) -> AsyncIterator[RunningHub]:
-    async with running_hub(home, {**NO_MODULES, "reference": reference(prefix="", **options)}) as hub:
+    async with running_hub(home, {"reference": reference(prefix="", **options)}) as hub:
         async with ModernClient(hub.url) as client:
             await client.until_offered("slow_compute")
         yield hub

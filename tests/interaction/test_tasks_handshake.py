@@ -7,7 +7,7 @@ from typing import Any
 
 import anyio
 import pytest
-from reference.hub import NO_MODULES, RunningHub, reference, running_hub
+from reference.hub import RunningHub, reference, running_hub
 from reference.raw_client import FINAL, PATIENCE_SECONDS, ModernClient, Refused, SessionClient, text_of
 
 pytestmark = pytest.mark.anyio
@@ -18,7 +18,7 @@ ACCEPTED = {"action": "accept", "content": {"confirm": True, "name": "Ada"}}
 
 @asynccontextmanager
 async def a_hub(home: Path) -> AsyncIterator[RunningHub]:
-    async with running_hub(home, {**NO_MODULES, "reference": reference(prefix="")}) as hub:
+    async with running_hub(home, {"reference": reference(prefix="")}) as hub:
         async with ModernClient(hub.url) as client:
             await client.until_offered("slow_compute")
         yield hub

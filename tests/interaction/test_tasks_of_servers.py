@@ -7,7 +7,7 @@ from pathlib import Path
 
 import anyio
 import pytest
-from reference.hub import NO_MODULES, REFERENCE, running_hub
+from reference.hub import REFERENCE, running_hub
 from reference.raw_client import ModernClient, Refused, SessionClient, text_of
 
 pytestmark = pytest.mark.anyio
@@ -26,7 +26,7 @@ def task_server(form: str) -> dict[str, object]:
 
 @asynccontextmanager
 async def a_hub(home: Path, form: str) -> AsyncIterator[str]:
-    async with running_hub(home, {**NO_MODULES, "theirs": task_server(form)}) as hub:
+    async with running_hub(home, {"theirs": task_server(form)}) as hub:
         async with ModernClient(hub.url) as client:
             await client.until_offered("work")
         yield hub.url

@@ -47,7 +47,7 @@ async def test_a_scan_starts_the_workflow_that_listens_to_it_once_and_not_in_cir
     repo = tmp_path / "repo"
     repo.mkdir()
     (repo / "a.py").write_text("import subprocess\nsubprocess.run(input(), shell=True)\n")
-    async with running_hub(tmp_path, {}) as hub:
+    async with running_hub(tmp_path, {}, modules=True) as hub:
         key = make_key(tmp_path, "ada", workspaces=[str(repo)])
         async with client_with(hub.url, key) as client:
 

@@ -49,10 +49,12 @@ class RunningHub:
     url: str
     config: Path
     gateway: Gateway
+    left_out: Mapping[str, object]
+    """Entries that are in its mcp.json to leave the suite's own servers out."""
 
     def mount(self, servers: Mapping[str, object]) -> None:
         """Replace its mcp.json, as an editor does."""
-        write_config(self.config, servers)
+        write_config(self.config, {**self.left_out, **servers})
 
 
 def write_config(file: Path, servers: Mapping[str, object]) -> None:
@@ -70,11 +72,17 @@ async def running_hub(
     extra: Sequence[Extra] = (),
     policy: HealthPolicy = QUICK,
     drain_seconds: float = 5,
+    modules: bool = False,
     **more: Any,
 ) -> AsyncIterator[RunningHub]:
-    """Run a hub in front of `servers` with its state under `home`; `more` are further settings."""
+    """Run a hub in front of `servers` with its state under `home`; `more` are further settings.
+
+    Without `modules`, the suite's own servers are left out, and it starts faster.
+    """
+    given = {one.name for one in extra}
+    left_out = {} if modules else {name: entry for name, entry in NO_MODULES.items() if name not in given}
     config = home / "mcp.json"
-    write_config(config, servers)
+    write_config(config, {**left_out, **servers})
     limits = Limits(calls_per_minute=1_000_000, drain_seconds=drain_seconds)
     settings = HubSettings(port=0, data_dir=home / "data", config=config, limits=limits, **more)
     listening = anyio.Event()
@@ -92,7 +100,7 @@ async def running_hub(
         tasks.start_soon(serve)
         with anyio.fail_after(25):
             await listening.wait()
-        yield RunningHub(f"http://127.0.0.1:{address[0]}/mcp", config, gateway)
+        yield RunningHub(f"http://127.0.0.1:{address[0]}/mcp", config, gateway, left_out)
         tasks.cancel_scope.cancel()
 
 
