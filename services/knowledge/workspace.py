@@ -3,6 +3,7 @@
 import hashlib
 import sqlite3
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +15,7 @@ from anyio.abc import TaskGroup
 
 from quantum_suite.core.errors import Conflict, NotFound, SuiteError
 from quantum_suite.services.knowledge.embed_chunks import ChunkEmbedder, Meaning, problem_of
+from quantum_suite.services.knowledge.files.alarm import Alarm, set_alarm
 from quantum_suite.services.knowledge.files.content import with_other_content
 from quantum_suite.services.knowledge.files.listing import Listing, list_files
 from quantum_suite.services.knowledge.files.stamps import Seen, differing
@@ -37,7 +39,9 @@ _REFRESH_SECONDS = 8.0
 """How long a search waits for them."""
 _MANY = 1_000
 _SHOWN = 100
-_COUNT_SECONDS = 1.0
+_COUNT_SECONDS = 5.0
+_BELIEVED_SECONDS = 2.0
+"""How long nothing is taken to have changed because no alarm rang."""
 _CHEAP_SECONDS = 0.2
 _LONGEST_PAUSE_SECONDS = 0.7
 _LISTING_SECONDS = 30.0
@@ -70,6 +74,12 @@ class Workspace:
         self._updating = False
         self._listing: Listing | None = None
         self._listed_at = 0.0
+        self._alarm: Alarm | None = None
+        self._watching = anyio.Lock()
+        self._rings = 0
+        self._same = (-1, -1)
+        self._same_at = 0.0
+        """Since when the files have been as a generation of the index has them, after so many rings."""
         self._checked_at = 0.0
         self._check_seconds = 0.0
         self._remembered: _Remembered | None = None
@@ -90,6 +100,7 @@ class Workspace:
     def close(self) -> None:
         """Close the file."""
         self.database.close()
+        self._close_alarm()
 
     async def update(self, progress: Progress | None) -> None:
         """Bring words and symbols up to date. Raises Conflict while another process does so."""
@@ -184,16 +195,26 @@ class Workspace:
         """`refresh`, right after `generation` was asked; where nothing changed, the database is left to others."""
         if self._updating:
             return ["The workspace is being indexed: files not read yet are missing."]
-        began = time.monotonic()
+        remembered = self._remembered or await self._remember()
+        # Listened to before files are asked: what is done meanwhile rings the next time.
+        same, began = (remembered.generation, self._listen()), time.monotonic()
+        if self._same == same and began - self._same_at < _BELIEVED_SECONDS:
+            return []
         if self._check_seconds > _CHEAP_SECONDS and began - self._checked_at < _LONGEST_PAUSE_SECONDS:
             return [f"Files edited within the last {began - self._checked_at:.1f} seconds were not looked at."]
-        work = await self._changed()
+        work = await self._differing(remembered.files)
         self._checked_at = time.monotonic()
         self._check_seconds = self._checked_at - began
-        if not work.count:
-            self._stale = 0
-            return []
-        return await self._read_changed(work)
+        if work.count:
+            return await self._read_changed(work)
+        self._same, self._same_at, self._stale = same, began, 0
+        return []
+
+    def _listen(self) -> int:
+        """Return how often anything was done, or may have been."""
+        if self._alarm is None or self._alarm.rang():
+            self._rings += 1
+        return self._rings
 
     async def _read_changed(self, work: Work) -> list[str]:
         self._stale = work.count
@@ -214,9 +235,8 @@ class Workspace:
         self.embed()
         return caveats
 
-    async def _changed(self) -> Work:
+    async def _differing(self, known: Mapping[str, KnownFile]) -> Work:
         """Return what differs, asking the directories rather than listing the files where that is enough."""
-        known = self._remembered.files if self._remembered is not None else await self._known()
         listing = self._listing
         if listing is None or time.monotonic() - self._listed_at > _LISTING_SECONDS:
             return work_for(await self._list(), known, retry=False)
@@ -231,7 +251,25 @@ class Workspace:
     async def _list(self) -> Listing:
         self._listing = await list_files(self.folder.root)
         self._listed_at = time.monotonic()
+        await self._watch(self._listing)
         return self._listing
+
+    async def _watch(self, listing: Listing) -> None:
+        """Have the alarm ring for the directories of the list."""
+        root, paths = self.folder.root, listing.watched
+        async with self._watching:
+            if self._alarm is not None and self._alarm.watches(paths):
+                return
+            if self._alarm is None or not await anyio.to_thread.run_sync(self._alarm.watch, paths):
+                self._close_alarm()
+                self._alarm = await anyio.to_thread.run_sync(set_alarm, root, paths)
+            # What was done between the look at the directories and now was not noted.
+            self._rings += 1
+
+    def _close_alarm(self) -> None:
+        alarm, self._alarm = self._alarm, None
+        if alarm is not None:
+            alarm.close()
 
     async def _known(self) -> dict[str, KnownFile]:
         return (await self._remember()).files

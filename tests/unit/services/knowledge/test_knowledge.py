@@ -5,7 +5,7 @@ import shutil
 import sqlite3
 import subprocess
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
@@ -14,8 +14,9 @@ import anyio.lowlevel
 import pytest
 
 from quantum_suite.core.errors import CallerError, Damaged, NotFound
+from quantum_suite.services.knowledge import workspace
 from quantum_suite.services.knowledge.embed_chunks import collection_name
-from quantum_suite.services.knowledge.files.stamps import stamp_of
+from quantum_suite.services.knowledge.files.stamps import Seen, differing, stamp_of
 from quantum_suite.services.knowledge.index import reading
 from quantum_suite.services.knowledge.index.parsers import Parsers
 from quantum_suite.services.knowledge.interface import IndexStatus, SearchRequest
@@ -140,6 +141,70 @@ async def test_edits_deletions_and_renames_are_noticed_before_a_search(tmp_path:
         (symbol,) = await knowledge.find_symbol(root, "six")
         assert symbol.path == "d.py"
         assert (await knowledge.status(root)).stale_files == 0
+
+
+async def test_each_of_many_edits_is_found_by_the_next_search_or_told_of_while_others_search(
+    tmp_path: Path,
+) -> None:
+    root = repository(tmp_path / "work", a_py="def one(): pass\n", b__c_py="def two(): pass\n")
+    async with opened(tmp_path) as knowledge, anyio.create_task_group() as tasks:
+        await knowledge.index(root)
+
+        async def search_on() -> None:
+            while True:
+                await names(knowledge, root, "two")
+
+        for _ in range(3):
+            tasks.start_soon(search_on)
+        for number in range(25):
+            target = root / ("a.py" if number % 2 else f"b/new_{number}/d.py")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(f"def edit_{number}(): pass\n")
+            answer = await knowledge.search(SearchRequest(root, f"edit_{number}"))
+            found = [hit.chunk.qualified_name for hit in answer.hits]
+            assert f"edit_{number}" in found or any("not looked at" in caveat for caveat in answer.caveats)
+        tasks.cancel_scope.cancel()
+
+
+async def test_where_nothing_was_done_no_file_is_asked_for_its_stamp(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = repository(tmp_path / "work", a_py="def one(): pass\n")
+    asked: list[str] = []
+
+    def counted(root: Path, known: Mapping[str, Seen], paths: Iterable[str]) -> list[str]:
+        listed = list(paths)
+        asked.extend(listed)
+        return differing(root, known, listed)
+
+    monkeypatch.setattr(workspace, "differing", counted)
+    monkeypatch.setattr(workspace, "_BELIEVED_SECONDS", 1e9)
+    async with opened(tmp_path) as knowledge:
+        await knowledge.index(root)
+        # Stamps as young as these prove nothing yet.
+        while asked[-1:] != ["a.py"]:
+            await names(knowledge, root, "one")
+        await anyio.sleep(0.2)
+        await names(knowledge, root, "one")
+        asked.clear()
+        await names(knowledge, root, "one")
+        assert asked == []
+        (root / "other.txt").write_text("anything")
+        await names(knowledge, root, "one")
+        assert asked != []
+
+
+async def test_what_no_alarm_rings_for_is_found_a_little_later(tmp_path: Path) -> None:
+    root = write(tmp_path / "work", a_py="def one(): pass\n")
+    outside = tmp_path / "outside.py"
+    os.link(root / "a.py", outside)
+    async with opened(tmp_path) as knowledge:
+        await knowledge.index(root)
+        await names(knowledge, root, "one")
+        outside.write_text("def through_another_name(): pass\n")
+        with anyio.fail_after(60):
+            while await names(knowledge, root, "through_another_name") != ["through_another_name"]:
+                await anyio.sleep(0.05)
 
 
 async def test_an_edit_that_keeps_size_and_time_is_noticed(tmp_path: Path) -> None:
