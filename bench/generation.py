@@ -11,8 +11,8 @@ by the problem's own hidden tests, which neither the model nor the loop ever see
 
 Reported for each model: problems whose best change after round 0, 1, ... passes the examples, and the hidden
 tests; the tokens for each problem solved. A round without a gain is not hidden: the loop goes on to
-`--rounds` here, while the shipped rule stops at the first. With `--json` the last line is `{"figures":
-{...}}`.
+`--rounds` here, while the shipped rule stops at the second in a row. With `--json` the last line is
+`{"figures": {...}}`.
 """
 
 import argparse
