@@ -3,11 +3,12 @@
 import json
 import sys
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import psycopg
-from psycopg.rows import dict_row
 from pydantic import BaseModel, ConfigDict, Field
+
+if TYPE_CHECKING:
+    import psycopg
 
 SETTINGS = (
     "wal_level",
@@ -85,6 +86,10 @@ class ServerFacts(BaseModel):
 
 def look(conninfo: str) -> ServerFacts:
     """Look at a server, in one read-only transaction with bounded statements; raises psycopg.Error."""
+    # Every hub knows what facts look like; the client takes time and memory that few have a use for.
+    import psycopg
+    from psycopg.rows import dict_row
+
     options = f"-c default_transaction_read_only=on -c statement_timeout={_STATEMENT_MS}"
     with psycopg.connect(conninfo, options=options, row_factory=dict_row) as connection:
         rows = connection.execute(
@@ -169,6 +174,8 @@ def _facts(
 
 
 if __name__ == "__main__":
+    import psycopg
+
     try:
         print(json.dumps({"facts": look(json.load(sys.stdin)).model_dump(mode="json")}))  # noqa: T201 - its answer
     except psycopg.Error as error:

@@ -8,16 +8,18 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 import anyio.to_thread
-import psycopg
 
 from quantum_suite.core.errors import CallerError, Unavailable
 from quantum_suite.services.recovery.backup import take_backup, unpack, verify
 from quantum_suite.services.recovery.cluster import ROLE, Cluster
-from quantum_suite.services.recovery.course import Course
 from quantum_suite.services.recovery.programs import find_programs
+
+if TYPE_CHECKING:
+    from quantum_suite.services.recovery.course import Course
 
 _ALLOWED = frozenset({"sslmode", "connect_timeout"})
 _HANDED_ON = ("PGPASSFILE", "PGSSLMODE", "PGSSLROOTCERT", "PGSSLCERT", "PGSSLKEY", "PGSSLCRL")
@@ -100,7 +102,7 @@ def credentials_for(server: LiveServer, environ: Mapping[str, str]) -> dict[str,
     return found
 
 
-async def copied_primary(course: Course, primary: Cluster, source: str) -> None:
+async def copied_primary(course: "Course", primary: Cluster, source: str) -> None:
     """Make a primary out of a copy of a live system: sealed on its way, verified, kept from reaching out."""
     server = parse_source(source, "source")
     carried = await anyio.to_thread.run_sync(partial(_ask_source, server))
@@ -143,6 +145,9 @@ async def copied_primary(course: Course, primary: Cluster, source: str) -> None:
 
 
 def _ask_source(server: LiveServer) -> dict[str, str]:
+    # Every hub knows how a live system is addressed; see `facts.look`.
+    import psycopg
+
     try:
         with psycopg.connect(server.conninfo, autocommit=True) as connection:
             connection.execute("SET default_transaction_read_only = on")

@@ -21,7 +21,10 @@ from quantum_suite.core.errors import (
 )
 from quantum_suite.hub.cli import main as entry
 from quantum_suite.hub.cli.exits import ExitCode, code_of, leaves
+from quantum_suite.hub.mounts import ENTRY_POINTS
 
+OF_FEW = ("psycopg", "nats", "valkey", "boto3", "chromadb", "onnxruntime", "numpy", "matplotlib", "pulumi", "dbos")
+"""What most installations have no use for, or only later: it takes time at the start, and memory for good."""
 HEAVY = ("anyio", "mcp", "uvicorn", "httpx2", "cedarpy", "orjson")
 
 
@@ -49,6 +52,16 @@ def test_help_and_version_load_nothing_heavy(arguments: str) -> None:
         "import sys\nfrom quantum_suite.hub.cli.main import main\n"
         f"try:\n    main({arguments.split()!r})\nexcept SystemExit:\n    pass\n"
         f"print('LOADED', [name for name in {HEAVY!r} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "LOADED []"
+
+
+def test_a_hub_and_its_modules_load_no_library_that_few_need() -> None:
+    probe = (
+        "import sys\nfrom importlib.metadata import entry_points\nimport quantum_suite.hub.serve\n"
+        f"for point in entry_points(group={ENTRY_POINTS!r}):\n    point.load()\n"
+        f"print('LOADED', [name for name in {OF_FEW!r} if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "LOADED []"
