@@ -66,27 +66,13 @@ async def lead(
             await anyio.sleep(_pause_seconds(ttl_seconds))
 
 
-async def acquired(store: LeaseStore, name: str, holder: str, ttl_seconds: float) -> Lease | None:
-    """Return the lease, None while somebody else holds it. Cancelled, it leaves none behind.
-
-    The store may have given a lease whose answer nobody waits for any more: nobody would give it up.
-    """
-    try:
-        return await store.acquire(name, holder, ttl_seconds)
-    except anyio.get_cancelled_exc_class():
-        with anyio.move_on_after(_RELEASE_SECONDS, shield=True), suppress(SuiteError):
-            if (lease := await store.acquire(name, holder, ttl_seconds)) is not None:
-                await store.release(lease)
-        raise
-
-
 async def _acquired(store: LeaseStore, name: str, holder: str, ttl_seconds: float) -> tuple[float, Lease]:
     """Return the lease and when it was asked for."""
     away = False
     while True:
         asked_at = anyio.current_time()
         try:
-            lease = await acquired(store, name, holder, ttl_seconds)
+            lease = await _asked(store, name, holder, ttl_seconds)
         except Unavailable as error:
             if not away:
                 logger.warning("The lease %s has to wait: %s", name, error.message)
@@ -98,6 +84,20 @@ async def _acquired(store: LeaseStore, name: str, holder: str, ttl_seconds: floa
             if lease is not None:
                 return asked_at, lease
         await anyio.sleep(_pause_seconds(ttl_seconds))
+
+
+async def _asked(store: LeaseStore, name: str, holder: str, ttl_seconds: float) -> Lease | None:
+    """Return the lease, None while somebody else holds it. Cancelled, it leaves none behind.
+
+    The store may have given a lease whose answer nobody waits for any more: nobody would give it up.
+    """
+    try:
+        return await store.acquire(name, holder, ttl_seconds)
+    except anyio.get_cancelled_exc_class():
+        with anyio.move_on_after(_RELEASE_SECONDS, shield=True), suppress(SuiteError):
+            if (lease := await store.acquire(name, holder, ttl_seconds)) is not None:
+                await store.release(lease)
+        raise
 
 
 async def _renew(store: LeaseStore, lease: Lease, held: anyio.CancelScope) -> None:

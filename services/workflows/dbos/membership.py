@@ -13,7 +13,6 @@ from typing import Literal
 import anyio
 
 from quantum_suite.core.errors import Unavailable
-from quantum_suite.services.leases.holding import acquired
 from quantum_suite.services.leases.interface import Lease, LeaseStore
 from quantum_suite.services.workflows.dbos.ledger import Ledger, Transaction, Work
 from quantum_suite.services.workflows.dbos.transitions import put_back
@@ -56,7 +55,7 @@ class Membership:
             )
             self._succeeded, self._lease = True, None
             return False
-        lease = await acquired(self._leases, f"{PREFIX}{self._worker}", self._worker, self._ttl)
+        lease = await self._leases.acquire(f"{PREFIX}{self._worker}", self._worker, self._ttl)
         if lease is None:
             return False
         self._token = lease.token  # noted before it is stored: it is not mistaken for another process's later

@@ -14,7 +14,6 @@ import anyio
 from quantum_suite.core.errors import Fenced, Unavailable
 from quantum_suite.core.events import EventData, Fence, NewEvent
 from quantum_suite.services.events.interface import ANY_VERSION, EventStore
-from quantum_suite.services.leases.holding import acquired
 from quantum_suite.services.leases.interface import Lease, LeaseStore
 from quantum_suite.services.workflows.dbos.ledger import Ledger, Row, Transaction, Work
 from quantum_suite.services.workflows.dbos.rows import moment
@@ -105,7 +104,7 @@ class Relay:
         if self._lease is not None and await self._leases.renew(self._lease):
             self._until = now + self._ttl / 3
             return True
-        self._lease = await acquired(self._leases, LEASE, self._holder, self._ttl)
+        self._lease = await self._leases.acquire(LEASE, self._holder, self._ttl)
         self._unsure = True
         self._until = now + self._ttl / 3
         return self._lease is not None

@@ -6,7 +6,7 @@ import anyio
 import pytest
 
 from quantum_suite.core.errors import Fenced, Unavailable
-from quantum_suite.services.leases.holding import acquired, holding, lead
+from quantum_suite.services.leases.holding import holding, lead
 from quantum_suite.services.leases.interface import Lease, LeaseStore
 from quantum_suite.services.leases.memory import MemoryLeaseStore
 
@@ -176,7 +176,8 @@ async def test_a_lease_somebody_else_holds_is_not_given_up_by_who_was_cancelled_
     store = SlowToAnswer(MemoryLeaseStore())
     async with holding(store._store, "relay", "b", 60):
         with anyio.move_on_after(0.01) as scope:
-            await acquired(store, "relay", "a", 60)
+            async with holding(store, "relay", "a", 60):
+                raise AssertionError("somebody else holds it")
         assert scope.cancelled_caught
         assert await store.holders("") == {"relay": "b"}
 
