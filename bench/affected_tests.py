@@ -44,6 +44,8 @@ CHANGES = ("forward", "old_tests", "regression")
 LONGEST_SECONDS = 1.0
 """Tests that take longer in a repository's first run are left out of all of it, chosen or not."""
 BAD = ("failed", "error", "not_run", "xpassed")
+_RAN = (0, 1, 5)
+"""Exit codes of pytest: passed, some failed, none chosen."""
 Files = dict[str, bytes]
 
 
@@ -232,13 +234,13 @@ def ask_peer(peer: Peer, folder: Path, before: Files, after: Files, due: set[str
     for left in folder.glob(".testmondata*"):
         left.unlink()
     write(folder, before)
-    command = [str(peer.python), "-m", "pytest", "-q", "-p", "no:cacheprovider", "--testmon"]
-    subprocess.run(command, cwd=folder, capture_output=True, check=False)
+    command = [str(peer.python), "-m", "pytest", "-q", "--testmon"]
+    run_peer(command, folder)
     write(folder, after)
     report = folder.parent / "peer.xml"
     report.unlink(missing_ok=True)
     command += [f"--junitxml={report}", "-o", "junit_family=xunit1"]
-    subprocess.run(command, cwd=folder, capture_output=True, check=False)
+    run_peer(command, folder)
     ran = set()
     if report.exists():
         for case in ElementTree.parse(report).iter("testcase"):
@@ -248,6 +250,13 @@ def ask_peer(peer: Peer, folder: Path, before: Files, after: Files, due: set[str
             ran.add("::".join(part for part in (file, classes.replace(".", "::"), name) if part))
     peer.chosen.append(len(ran) / max(1, all_tests))
     peer.missed += sorted(due - ran)
+
+
+def run_peer(command: Sequence[str], folder: Path) -> None:
+    """Run pytest with testmon; raises SystemExit where that fails for another reason than a test."""
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    if done.returncode not in _RAN:
+        raise SystemExit(f"testmon could not run ({done.returncode}):\n{(done.stdout + done.stderr)[-2000:]}")
 
 
 async def measure(
