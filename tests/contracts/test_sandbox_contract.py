@@ -58,11 +58,12 @@ def running(mark: str) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter():
         try:
-            if process.pid != os.getpid() and any(mark in part for part in process.cmdline()):
+            marked = process.pid != os.getpid() and any(mark in part for part in process.cmdline())
+            if marked and process.status() != psutil.STATUS_ZOMBIE:
                 found.append(process)
         except psutil.Error:
             continue
-    return [process for process in found if process.status() != psutil.STATUS_ZOMBIE]
+    return found
 
 
 async def test_output_exit_status_and_explanation_come_back(sandbox: Sandbox, tmp_path: Path) -> None:
