@@ -39,7 +39,7 @@ _REFRESH_SECONDS = 8.0
 """How long a search waits for them."""
 _MANY = 1_000
 _SHOWN = 100
-_COUNT_SECONDS = 5.0
+_COUNT_PAUSES = 200
 _BELIEVED_SECONDS = 2.0
 """How long nothing is taken to have changed because no alarm rang."""
 _CHEAP_SECONDS = 0.2
@@ -85,7 +85,7 @@ class Workspace:
         self._remembered: _Remembered | None = None
         self._stale = 0
         self._missing = 0
-        self._counted_at = 0.0
+        self._count_again_at = 0.0
         self._problem: str | None = None
         self._vector_problem: str | None = None
         self._embedding: anyio.Event | None = None
@@ -317,11 +317,12 @@ class Workspace:
         )
 
     async def _without_vector(self, *, look: bool) -> int:
-        """Return how many chunks have no vector; counted anew once a second at most where only a search asks."""
-        now = time.monotonic()
-        if look or now - self._counted_at > _COUNT_SECONDS:
+        """Return how many chunks have no vector; where only a search asks, the seldomer the longer it takes."""
+        began = time.monotonic()
+        if look or began >= self._count_again_at:
             self._missing = await self.database.read(without_vector)
-            self._counted_at = now
+            counted_at = time.monotonic()
+            self._count_again_at = counted_at + _COUNT_PAUSES * (counted_at - began)
         return self._missing
 
     async def _count_stale(self, work: Work) -> int:
