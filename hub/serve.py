@@ -66,7 +66,11 @@ async def serve_http(
         def listening(host: str, port: int) -> None:
             tasks.start_soon(announce, host, port)
 
-        await run_http(app, settings, on_listening=listening)
+        try:
+            await run_http(app, settings, on_listening=listening)
+        finally:
+            # Libraries that count what they made (nanobind) would call it leaked at the end, and print that.
+            gc.unfreeze()
         tasks.cancel_scope.cancel()
 
 

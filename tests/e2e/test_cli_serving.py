@@ -34,7 +34,9 @@ async def up(
     """Run `quantum up --json` and yield what it announced."""
     command = [QUANTUM, *(options or ("up",)), "--port", "0", "--json"]
     env = environment(home, extra)
-    async with await anyio.open_process(command, env=env, cwd=home, stderr=None) as child:
+    with (home / "printed.log").open("wb") as printed:
+        opened = await anyio.open_process(command, env=env, cwd=home, stderr=printed)
+    async with opened as child:
         assert child.stdout is not None
         with anyio.fail_after(SECONDS):
             line = await TextReceiveStream(child.stdout).receive()
@@ -56,6 +58,8 @@ async def test_up_announces_serves_both_eras_and_ends_cleanly_on_ctrl_c(tmp_path
                 names = [tool.name for tool in (await client.list_tools()).tools]
                 assert "qsecure_scan_repository" in names
     assert child.returncode == 0
+    for line in (tmp_path / "printed.log").read_text().splitlines():
+        assert json.loads(line)["message"], "nothing but the log is printed, to the very end"
 
 
 async def test_stdio_is_what_an_assistant_starts(tmp_path: Path) -> None:
