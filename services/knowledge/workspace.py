@@ -258,8 +258,6 @@ class Workspace:
         """Have the alarm ring for the directories of the list."""
         root, paths = self.folder.root, listing.watched
         async with self._watching:
-            if self._alarm is not None and self._alarm.watches(paths):
-                return
             if self._alarm is None or not await anyio.to_thread.run_sync(self._alarm.watch, paths):
                 self._close_alarm()
                 self._alarm = await anyio.to_thread.run_sync(set_alarm, root, paths)

@@ -44,10 +44,6 @@ class Alarm:
         self._works = not any(note.mask & ends for note in noted)
         return bool(noted)
 
-    def watches(self, paths: Collection[str]) -> bool:
-        """Whether it rings for all of these."""
-        return self._works and self._paths.issuperset(paths)
-
     def watch(self, paths: Collection[str]) -> bool:
         """Watch these directories, too; other paths are passed over. False where that cannot be: set another.
 
