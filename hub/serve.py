@@ -4,7 +4,8 @@ import gc
 import logging
 import signal
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from ipaddress import ip_address
 
@@ -55,7 +56,6 @@ async def serve_http(
     configure_logging(settings.log_level)
     check_exposure(settings)
     async with open_hub(settings, only=only, extra=extra) as gateway, anyio.create_task_group() as tasks:
-        _settle_memory()
         app = HubApp(gateway, settings, routes=pages(gateway), hooks=gateway.hooks, on_drain=gateway.end_streams)
 
         async def announce(host: str, port: int) -> None:
@@ -66,11 +66,8 @@ async def serve_http(
         def listening(host: str, port: int) -> None:
             tasks.start_soon(announce, host, port)
 
-        try:
+        with _settled_memory():
             await run_http(app, settings, on_listening=listening)
-        finally:
-            # Libraries that count what they made (nanobind) would call it leaked at the end, and print that.
-            gc.unfreeze()
         tasks.cancel_scope.cancel()
 
 
@@ -97,13 +94,19 @@ async def work(settings: HubSettings, *, on_ready: Callable[[], None] | None = N
                 return
 
 
-def _settle_memory() -> None:
-    """Take what start-up made out of the garbage collector's sight.
+@contextmanager
+def _settled_memory() -> Iterator[None]:
+    """Keep what start-up made out of the garbage collector's sight.
 
-    Modules, schemas and policies live as long as the process; walking them again and again costs every call.
+    Modules, schemas and policies live as long as the process; walking them again and again costs every call. At
+    the end it sees them again: libraries that count what they made (nanobind) would call it leaked, and print that.
     """
     gc.collect()
     gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 def check_exposure(settings: HubSettings) -> None:

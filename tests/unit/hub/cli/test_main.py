@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 
 import pytest
 import typer
@@ -46,25 +47,28 @@ def test_a_misspelt_command_is_a_usage_error(quantum: Quantum) -> None:
     assert "servers" in ran.err
 
 
+def loaded(program: str, names: Sequence[str]) -> str:
+    """Return which of these modules a program has loaded in the end."""
+    told = f"{program}\nimport sys\nprint([name for name in {names!r} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True)
+    return done.stdout.splitlines()[-1]
+
+
 @pytest.mark.parametrize("arguments", ["--help", "version", "call --help", "keys --help"])
 def test_help_and_version_load_nothing_heavy(arguments: str) -> None:
-    probe = (
-        "import sys\nfrom quantum_suite.hub.cli.main import main\n"
-        f"try:\n    main({arguments.split()!r})\nexcept SystemExit:\n    pass\n"
-        f"print('LOADED', [name for name in {HEAVY!r} if name in sys.modules])"
+    program = (
+        "from quantum_suite.hub.cli.main import main\n"
+        f"try:\n    main({arguments.split()!r})\nexcept SystemExit:\n    pass"
     )
-    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[-1] == "LOADED []"
+    assert loaded(program, HEAVY) == "[]"
 
 
 def test_a_hub_and_its_modules_load_no_library_that_few_need() -> None:
-    probe = (
-        "import sys\nfrom importlib.metadata import entry_points\nimport quantum_suite.hub.serve\n"
-        f"for point in entry_points(group={ENTRY_POINTS!r}):\n    point.load()\n"
-        f"print('LOADED', [name for name in {OF_FEW!r} if name in sys.modules])"
+    program = (
+        "from importlib.metadata import entry_points\nimport quantum_suite.hub.serve\n"
+        f"for point in entry_points(group={ENTRY_POINTS!r}):\n    point.load()"
     )
-    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[-1] == "LOADED []"
+    assert loaded(program, OF_FEW) == "[]"
 
 
 def test_the_shell_can_complete_commands() -> None:
