@@ -98,8 +98,8 @@ async def work(settings: HubSettings, *, on_ready: Callable[[], None] | None = N
 def _settled_memory() -> Iterator[None]:
     """Keep what start-up made out of the garbage collector's sight.
 
-    Modules, schemas and policies live as long as the process; walking them again and again costs every call. At
-    the end it sees them again: libraries that count what they made (nanobind) would call it leaked, and print that.
+    Modules, schemas and policies live as long as the process; walking them again and again costs every call. In
+    the end it sees them again: libraries that count what they made (nanobind) would print them as leaked.
     """
     gc.collect()
     gc.freeze()
