@@ -18,16 +18,18 @@ from typing import Any
 
 _LOOK_SECONDS = 0.25
 _TICK_SECONDS = 0.02
+_FORKS_BETWEEN_LOOKS = 8
 _EXHAUSTED = frozenset({signal.SIGPROF, signal.SIGXCPU})
 
 
 class Note:
-    """Memory shared with a child: which step it is at, and until when that may take."""
+    """Memory shared with a child: which step it is at, until when that may take, and how often it forked."""
 
     def __init__(self) -> None:
         # Each is written in one piece: who reads meanwhile must not see half a deadline.
-        memory = memoryview(mmap.mmap(-1, 16))
-        self._deadline, self._step = memory[:8].cast("d"), memory[8:].cast("q")
+        memory = memoryview(mmap.mmap(-1, 32))
+        self._deadline, self._step = memory[:8].cast("d"), memory[8:16].cast("q")
+        self._forks, self._crowded = memory[16:24].cast("q"), memory[24:].cast("q")
 
     def write(self, step: int, seconds: float) -> None:
         """Say, in the child, that a step begins and how long it may take."""
@@ -37,6 +39,25 @@ class Note:
     def read(self) -> tuple[float, int]:
         """Return deadline and step."""
         return self._deadline[0], self._step[0]
+
+    @property
+    def crowded(self) -> bool:
+        """Whether a session ended itself because it had become too many processes."""
+        return bool(self._crowded[0])
+
+    def bound(self, session: int, most: int) -> None:
+        """Have `session` end itself, in whichever of its processes, when it forks itself into more than `most`.
+
+        Who doubles with every fork is hundreds before anybody who looks from time to time has looked twice.
+        """
+
+        def before_fork() -> None:
+            self._forks[0] += 1
+            if self._forks[0] % _FORKS_BETWEEN_LOOKS == 0 and _session_size(session) > most:
+                self._crowded[0] = 1
+                os.killpg(session, signal.SIGKILL)
+
+        os.register_at_fork(before=before_fork)
 
 
 @dataclass(eq=False)
@@ -87,6 +108,7 @@ class Children:
         self.running: list[Child] = []
         self.cpu_seconds = 0.0
         """What the children used that have ended."""
+        self._last_pid = 0
 
     def start(self, subject: Any, work: Callable[[Note], Any], seconds: float) -> None:
         """Fork a child that answers what `work` returns. `seconds` is its first deadline; it notes more."""
@@ -99,6 +121,7 @@ class Children:
             try:
                 os.close(reading)
                 self._become(folder)
+                note.bound(os.getpid(), self._processes)
                 _write_all(writing, json.dumps(_answer(work, note)).encode() + b"\n")
             finally:
                 os._exit(0)
@@ -135,6 +158,7 @@ class Children:
         for pipe, _ in poll.poll(seconds * 1000):
             _drain(by_pipe[pipe])
         now = time.monotonic()
+        breeding = self._many_were_started()
         for child in list(self.running):
             if child.data.endswith(b"\n"):
                 yield self._ended(child, "answered")
@@ -144,10 +168,18 @@ class Children:
                 yield self._ended(child, "answered" if child.data.endswith(b"\n") else "died")
             elif now > child.note.read()[0]:
                 yield self._ended(child, "timeout")
-            elif now - child.looked > _LOOK_SECONDS:
+            elif breeding or now - child.looked > _LOOK_SECONDS:
                 child.looked = now
                 if _session_size(child.pid) > self._processes:
                     yield self._ended(child, "processes")
+
+    def _many_were_started(self) -> bool:
+        """Whether so many processes were started since this was last true that one should look whose they are."""
+        last = _last_pid()
+        if abs(last - self._last_pid) < _FORKS_BETWEEN_LOOKS + self.places:
+            return False
+        self._last_pid = last
+        return True
 
     def _ended(self, child: Child, how: str) -> Ending:
         self.running.remove(child)
@@ -170,6 +202,8 @@ class Children:
                 how = "died"
         if how == "died" and number in _EXHAUSTED:
             how = "timeout"
+        if how == "died" and child.note.crowded:
+            how = "processes"
         return Ending(child.subject, answer, how, step, number, time.monotonic() - child.started)
 
     def end(self) -> None:
@@ -196,6 +230,17 @@ def _drain(child: Child) -> None:
 def _has_ended(child: Child) -> bool:
     """Whether the child itself has ended; whom it started may hold its pipe open."""
     return os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+
+def _last_pid() -> int:
+    """Return the number that the latest process of this namespace was given; 0 where the system does not tell."""
+    with contextlib.suppress(OSError, ValueError):
+        descriptor = os.open("/proc/loadavg", os.O_RDONLY)
+        try:
+            return int(os.read(descriptor, 128).split()[-1])  # proc(5)
+        finally:
+            os.close(descriptor)
+    return 0
 
 
 def _session_size(session: int) -> int:

@@ -6,6 +6,7 @@ import signal
 import sys
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import anyio
@@ -217,6 +218,51 @@ async def test_mutants_that_do_harm_are_contained_and_count_as_killed(tmp_path: 
     assert (root / "test_harm.py").read_text() == HOSTILE["test_harm.py"]
     assert of(report, "90", "91").verdict is MutantVerdict.SURVIVED
     assert report.stopped_early is None
+
+
+BREEDING = """\
+import os
+import subprocess
+import time
+
+
+def doubles(n):
+    while n > 5:
+        os.fork()
+    return n
+
+
+def employs(n):
+    while n > 6:
+        subprocess.Popen(["sleep", "60"])
+    return n
+
+
+def departs(n):
+    while n > 7:
+        if os.fork() == 0:
+            time.sleep(60)
+    return n
+"""
+
+
+async def test_mutants_that_breed_end_nobody_but_themselves(tmp_path: Path) -> None:
+    names = ("doubles", "employs", "departs")
+    tests = "".join(f"\n\ndef test_{name}():\n    assert harm.{name}(1) == 1\n" for name in names)
+    root = project(tmp_path, {"harm.py": BREEDING, "test_harm.py": f"import harm\n{tests}"})
+    request = MutationRequest(
+        root,
+        limits=replace(LIMITS, processes=96),
+        verify_survivors=0,
+        verify_killed=0,
+        changed_lines={"harm.py": frozenset({7, 13, 19})},
+    )
+    report = await (await engine(tmp_path)).run(request)
+    assert report.stopped_early is None
+    for name, limit in zip(names, (5, 6, 7), strict=True):
+        killed = of(report, f"n > {limit}", f"(n <= {limit})")
+        assert (killed.verdict, killed.killed_by) == (MutantVerdict.KILLED, f"test_harm.py::test_{name}")
+        assert of(report, str(limit), str(limit + 1)).verdict is MutantVerdict.SURVIVED
 
 
 async def test_a_test_that_wavers_is_kept_apart(tmp_path: Path) -> None:
