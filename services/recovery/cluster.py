@@ -237,10 +237,14 @@ class Cluster:
         return tuple([*self.last_words, *now][-40:])
 
     def _signal(self, number: int) -> None:
-        if self.child is None or self.child.returncode is not None:
+        if self.child is None:
             return
-        # The postmaster first: it starts nobody any more.
-        for pid in (self.child.pid, *processes_in(self.data)):
+        if self.child.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.child.pid, number)
+        # Only now that the postmaster starts nobody any more is a list of them whole. Who is left out may wait for
+        # good: for a lock that one who was killed had.
+        for pid in processes_in(self.data):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)
 
