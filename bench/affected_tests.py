@@ -11,15 +11,17 @@ For each commit that changes code, three changes are judged, each with a map mad
   are written);
 - `regression`: the commit, then its code taken back while its tests stay (what the tests are there to notice).
 
-After each change all tests are run. A test is owed when it fails, is new, or came to another outcome than before.
-An owed test that was not chosen is missed. `--peer DIR` runs pytest-testmon from the environment there on the same
-changes; what it ran counts as chosen. `--smoke` makes a small repository itself.
+After each change all tests are run. One that fails, is new or came to another outcome than before is owed, and
+missed where it was not chosen. `--peer DIR` runs pytest-testmon from the environment there (with
+pytest-timeout: some changes make a test endless) on the same changes; what it ran counts as chosen, and changes on
+which it breaks down are counted apart. `--smoke` makes a small repository itself.
 With `--json` the last line is `{"figures": {...}}`.
 """
 
 import argparse
 import io
 import json
+import resource
 import shutil
 import statistics
 import subprocess
@@ -43,9 +45,12 @@ from quantum_suite.services.testing.reach_map import MemoryReachMap
 CHANGES = ("forward", "old_tests", "regression")
 LONGEST_SECONDS = 1.0
 """Tests that take longer in a repository's first run are left out of all of it, chosen or not."""
+CASE_SECONDS = 30
+PEER_BYTES = 4 * 1024**3
 BAD = ("failed", "error", "not_run", "xpassed")
 _RAN = (0, 1, 5)
 """Exit codes of pytest: passed, some failed, none chosen."""
+_WRONG_USE = 4
 Files = dict[str, bytes]
 
 
@@ -73,6 +78,8 @@ class Peer:
     python: Path
     chosen: list[float] = field(default_factory=list)
     missed: list[str] = field(default_factory=list)
+    broken: int = 0
+    """Changes on which pytest broke down."""
 
 
 def git(repository: Path, *arguments: str) -> bytes:
@@ -189,8 +196,9 @@ async def judge(
 
 def request(folder: Path, skip: Sequence[str] = (), *, contexts: bool = False) -> TestRequest:
     """Return the request for all tests."""
+    limits = Limits(seconds=900)
     return TestRequest(
-        folder, skip=skip, contexts=contexts, runner="pytest", case_seconds=30, limits=Limits(seconds=900)
+        folder, skip=skip, contexts=contexts, runner="pytest", case_seconds=CASE_SECONDS, limits=limits
     )
 
 
@@ -235,12 +243,16 @@ def ask_peer(peer: Peer, folder: Path, before: Files, after: Files, due: set[str
         left.unlink()
     write(folder, before)
     command = [str(peer.python), "-m", "pytest", "-q", "--testmon", "--continue-on-collection-errors"]
-    run_peer(command, folder)
+    command.append(f"--timeout={CASE_SECONDS}")
+    ready = run_peer(command, folder)
     write(folder, after)
     report = folder.parent / "peer.xml"
     report.unlink(missing_ok=True)
     command += [f"--junitxml={report}", "-o", "junit_family=xunit1"]
-    run_peer(command, folder)
+    if not (ready and run_peer(command, folder)):
+        peer.broken += 1
+        print(f"{'':16}testmon broke down", flush=True)
+        return
     ran = set()
     if report.exists():
         for case in ElementTree.parse(report).iter("testcase"):
@@ -250,13 +262,20 @@ def ask_peer(peer: Peer, folder: Path, before: Files, after: Files, due: set[str
             ran.add("::".join(part for part in (file, classes.replace(".", "::"), name) if part))
     peer.chosen.append(len(ran) / max(1, all_tests))
     peer.missed += sorted(due - ran)
+    print(f"{'':16}testmon{len(ran):>17} ran{len(due - ran):>30} missed", flush=True)
 
 
-def run_peer(command: Sequence[str], folder: Path) -> None:
-    """Run pytest with testmon; raises SystemExit where that fails for another reason than a test."""
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-    if done.returncode not in _RAN:
-        raise SystemExit(f"testmon could not run ({done.returncode}):\n{(done.stdout + done.stderr)[-2000:]}")
+def run_peer(command: Sequence[str], folder: Path) -> bool:
+    """Run pytest with testmon; returns whether it came to an end. Raises SystemExit where it cannot be run so."""
+
+    def limit() -> None:
+        # An endless test may be one that fills a list.
+        resource.setrlimit(resource.RLIMIT_AS, (PEER_BYTES, PEER_BYTES))
+
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, preexec_fn=limit)
+    if done.returncode == _WRONG_USE:
+        raise SystemExit(f"testmon could not run:\n{(done.stdout + done.stderr)[-2000:]}")
+    return done.returncode in _RAN
 
 
 async def measure(
@@ -345,6 +364,7 @@ def figures(done: Sequence[Judged], peer: Peer | None) -> dict[str, float]:
     }
     if peer is not None and peer.chosen:
         found["testmon_missed_tests"] = len(peer.missed)
+        found["testmon_broken_changes"] = peer.broken
         found["testmon_chosen_share_mean"] = round(statistics.mean(peer.chosen), 4)
         found["testmon_chosen_share_median"] = round(statistics.median(peer.chosen), 4)
     return found
