@@ -109,6 +109,7 @@ class Children:
         self.cpu_seconds = 0.0
         """What the children used that have ended."""
         self._last_pid = 0
+        self._started = 0
 
     def start(self, subject: Any, work: Callable[[Note], Any], seconds: float) -> None:
         """Fork a child that answers what `work` returns. `seconds` is its first deadline; it notes more."""
@@ -117,6 +118,7 @@ class Children:
         note.write(-1, seconds)
         reading, writing = os.pipe()
         pid = os.fork()
+        self._started += 1
         if not pid:
             try:
                 os.close(reading)
@@ -174,11 +176,11 @@ class Children:
                     yield self._ended(child, "processes")
 
     def _many_were_started(self) -> bool:
-        """Whether so many processes were started since this was last true that one should look whose they are."""
+        """Whether others started so many processes since this was last true that one should look who they are."""
         last = _last_pid()
-        if abs(last - self._last_pid) < _FORKS_BETWEEN_LOOKS + self.places:
+        if 0 <= last - self._last_pid < self._started + _FORKS_BETWEEN_LOOKS:
             return False
-        self._last_pid = last
+        self._last_pid, self._started = last, 0
         return True
 
     def _ended(self, child: Child, how: str) -> Ending:
