@@ -115,7 +115,7 @@ def broker(backends_directory: Path) -> Iterator[Nats]:
         yield server
 
 
-@pytest.mark.timeout(120 + 2 * AWAY_SECONDS)
+@pytest.mark.timeout(120 + 5 * AWAY_SECONDS)
 async def test_a_broker_that_is_away_with_the_leases_delays_and_loses_nothing(
     tmp_path: Path, postgres_url: str, broker: Nats
 ) -> None:
