@@ -50,6 +50,14 @@ class StoredEvent:
     """Ciphertext by subject (JSON of base64); empty where there is none."""
 
 
+class Appender(Protocol):
+    """Where somebody who only tells what happened appends: an event store, or an outbox before one."""
+
+    async def append(self, stream: str, expected_version: int, events: Sequence[NewEvent]) -> object:
+        """Append as `EventStore.append` does; what an outbox takes is its own to say."""
+        ...
+
+
 class EventStore(Protocol):
     """An append-only log of events in streams.
 

@@ -11,7 +11,7 @@ from quantum_suite.core.errors import SuiteError
 from quantum_suite.core.events import EventData, NewEvent
 from quantum_suite.core.ids import new_id
 from quantum_suite.core.llm_events import ModelCallCompleted, ModelCallFailed, call_stream
-from quantum_suite.services.events.interface import EventStore
+from quantum_suite.services.events.interface import Appender
 from quantum_suite.services.llm.call import Call
 from quantum_suite.services.llm.interface import Finished
 
@@ -35,7 +35,7 @@ class Audited:
 
 
 @asynccontextmanager
-async def audited(call: Call, events: EventStore | None) -> AsyncIterator[Audited]:
+async def audited(call: Call, events: Appender | None) -> AsyncIterator[Audited]:
     """Append an event for the call when it ends, however it ends.
 
     A log that is away takes no answer from anybody: the ledger has had the call's digest since before it was made.
@@ -56,7 +56,7 @@ async def audited(call: Call, events: EventStore | None) -> AsyncIterator[Audite
                 await _append(events, call, _completed(watched) or _failed(call, code))
 
 
-async def _append(events: EventStore, call: Call, data: EventData) -> None:
+async def _append(events: Appender, call: Call, data: EventData) -> None:
     event = NewEvent(data, principal=call.principal, correlation_id=call.request.correlation_id or None)
     try:
         await events.append(call_stream(new_id("call")), 0, [event])

@@ -9,7 +9,7 @@ from typing import Any
 import anyio
 
 from quantum_suite.core.errors import EngineError, RateLimited, Refused, Unavailable
-from quantum_suite.services.events.interface import EventStore
+from quantum_suite.services.events.interface import Appender
 from quantum_suite.services.llm.answer_cache import AnswerCache, may_be_kept
 from quantum_suite.services.llm.attempt import Attempt, Books, DeadlinePassed
 from quantum_suite.services.llm.audit import Audited, audited
@@ -57,7 +57,7 @@ class ModelGateway:
         ledger: Ledger,
         *,
         cache: AnswerCache | None = None,
-        events: EventStore | None = None,
+        events: Appender | None = None,
         prices: PriceList | None = None,
     ) -> None:
         self.config = config

@@ -3,17 +3,19 @@
 import os
 import ssl
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import anyio
 import httpx2
 
-from quantum_suite.core.errors import ConfigurationError
+from quantum_suite.core.errors import ConfigurationError, SuiteError
+from quantum_suite.core.llm_events import LLM_EVENTS
 from quantum_suite.services.cache.interface import Cache
 from quantum_suite.services.cache.memory import MemoryCache
-from quantum_suite.services.events.interface import EventStore
+from quantum_suite.services.events.interface import Appender, EventStore
+from quantum_suite.services.events.outbox import EventOutbox
 from quantum_suite.services.limits.interface import RateLimiter
 from quantum_suite.services.limits.memory import MemoryRateLimiter
 from quantum_suite.services.llm.answer_cache import AnswerCache
@@ -36,9 +38,12 @@ AnyGateway = ModelGateway | UnconfiguredGateway
 CONFIG_FILE = "providers.yaml"
 """In the data directory; read where no setting names another."""
 LEDGER_FILE = "ledger.db"
+OUTBOX_FILE = "model-calls.db"
+"""What is on its way to the event store."""
 
 _TOKENIZERS: Mapping[str, Tokenizer] = {"llama.cpp": "llama.cpp", "vllm": "vllm"}
 _SHORTEST_SECRET = 6
+_LAST_SECONDS = 5.0
 _ANTHROPIC_VERSION = "2023-06-01"
 
 
@@ -55,7 +60,7 @@ async def open_models(
 ) -> AsyncIterator[AnyGateway]:
     """Open the gateway of a data directory: what it spends is kept there unless a `ledger` is given, and
     `providers.yaml` is read from there unless `config_path` names another. `cache` is None where every process
-    keeps its own.
+    keeps its own. Calls are in `events` a moment after they end, or once it is there again.
 
     Raises ConfigurationError for a file that is wrong.
     """
@@ -63,32 +68,37 @@ async def open_models(
     path = config_path or (beside if beside.exists() else None)
     async with AsyncExitStack() as stack:
         books = ledger or stack.enter_context(SqliteLedger(data_dir / LEDGER_FILE))
+        outbox = stack.enter_context(EventOutbox(data_dir / OUTBOX_FILE, events, LLM_EVENTS))
         gateway = await stack.enter_async_context(
             open_gateway(
                 path,
                 ledger=books,
                 cache=MemoryCache() if cache is None else cache,
-                events=events,
+                events=outbox,
                 limiter=limiter,
                 environ=environ,
             )
         )
         if isinstance(gateway, ModelGateway):
-            await stack.enter_async_context(_kept_short(books, gateway.config.charges_kept_days))
+            await stack.enter_async_context(_looked_after(books, gateway.config.charges_kept_days, outbox))
         yield gateway
 
 
 @asynccontextmanager
-async def _kept_short(ledger: Ledger, kept_days: int) -> AsyncIterator[None]:
-    """Fold old charges meanwhile."""
+async def _looked_after(ledger: Ledger, kept_days: int, outbox: EventOutbox) -> AsyncIterator[None]:
+    """Fold old charges meanwhile, and bring the calls' events to the store; at the end those that are left."""
     failure: Exception | None = None
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(fold_again_and_again, ledger, kept_days)
+        tasks.start_soon(outbox.run)
         try:
             yield
         except Exception as error:
             failure = error  # raised below, so that the task group does not wrap it
         tasks.cancel_scope.cancel()
+    with anyio.move_on_after(_LAST_SECONDS), suppress(SuiteError):
+        while await outbox.carry():  # what cannot be stored now is when the next process starts
+            pass
     if failure is not None:
         raise failure
 
@@ -99,7 +109,7 @@ async def open_gateway(
     *,
     ledger: Ledger,
     cache: Cache | None = None,
-    events: EventStore | None = None,
+    events: Appender | None = None,
     limiter: RateLimiter | None = None,
     environ: Mapping[str, str] = os.environ,
 ) -> AsyncIterator[AnyGateway]:

@@ -12,7 +12,7 @@ from mcp import Client, MCPError
 from mcp.types import ResourceLink
 from reference.answers import read, refusal, text_of, told
 from reference.gateways import event_store, logged
-from reference.hub import running_hub, tool_names
+from reference.hub import eventually, running_hub, tool_names
 from reference.models import MODEL, ModelServer, configured, provider
 from reference.people import client_with, make_key
 
@@ -90,7 +90,7 @@ async def test_a_model_is_asked_and_accounted_for_in_both_eras(
         assert row["output_tokens"] == said["output_tokens"]
         report = await read(client, "quantum://llm/usage/month")
         assert f"| local | local/{MODEL} | greet | 1 |" in report
-        (event,) = await logged(home.events)
+        (event,) = await eventually(lambda: logged(home.events))
         assert event.principal == "local"
         assert event.correlation_id
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from quantum_suite.services.databases.at_once import AtOnceWriter, ProcessSafeDatabase
 from quantum_suite.services.llm.ledger.interface import (
     EVERYBODY,
     MOST_REPEATS,
@@ -24,7 +25,6 @@ from quantum_suite.services.llm.ledger.interface import (
     periods_of,
     too_often,
 )
-from quantum_suite.services.llm.ledger.sqlite_writer import LedgerWriter, ProcessSafeDatabase
 
 _MIGRATIONS = (
     """
@@ -122,7 +122,7 @@ class SqliteLedger:
 
     def __init__(self, path: Path, now: Callable[[], datetime] = _now) -> None:
         self._database = ProcessSafeDatabase(path, _MIGRATIONS)
-        self._writer = LedgerWriter(self._database)
+        self._writer = AtOnceWriter(self._database)
         self._now = now
 
     def __enter__(self) -> Self:

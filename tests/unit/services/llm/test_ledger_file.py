@@ -11,11 +11,11 @@ import anyio.to_thread
 import pytest
 
 from quantum_suite.core.errors import Refused, Unavailable
+from quantum_suite.services.databases.at_once import AtOnceWriter, ProcessSafeDatabase
 from quantum_suite.services.databases.sqlite import SqliteDatabase
 from quantum_suite.services.llm.ledger import sqlite
 from quantum_suite.services.llm.ledger.interface import Budget, Outcome, Reservation
 from quantum_suite.services.llm.ledger.sqlite import SqliteLedger
-from quantum_suite.services.llm.ledger.sqlite_writer import LedgerWriter, ProcessSafeDatabase
 
 pytestmark = pytest.mark.anyio
 
@@ -77,7 +77,7 @@ async def test_what_was_written_reaches_the_disk_by_itself_and_at_the_end(tmp_pa
 async def test_what_cannot_be_brought_to_the_disk_now_is_brought_there_later(tmp_path: Path) -> None:
     file, scratch = tmp_path / "ledger.db", tmp_path / "copy.db"
     database = ProcessSafeDatabase(file, ("CREATE TABLE charges (call_id TEXT)",))
-    writer = LedgerWriter(database, unsynced_seconds=0.01)
+    writer = AtOnceWriter(database, unsynced_seconds=0.01)
     await writer.write(lambda db: db.execute("INSERT INTO charges VALUES ('a')"))
     await eventually(lambda: calls_in(file, scratch) == ["a"])
     reader = sqlite3.connect(file, isolation_level=None)
@@ -96,7 +96,7 @@ async def test_what_cannot_be_brought_to_the_disk_now_is_brought_there_later(tmp
 
 async def test_an_error_undoes_its_own_transaction_and_nothing_else(tmp_path: Path) -> None:
     database = ProcessSafeDatabase(tmp_path / "x.db", ("CREATE TABLE t (n INTEGER)",))
-    writer = LedgerWriter(database)
+    writer = AtOnceWriter(database)
 
     def half(db: sqlite3.Connection) -> None:
         db.execute("INSERT INTO t VALUES (1)")

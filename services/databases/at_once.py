@@ -1,7 +1,7 @@
-"""Writes the ledger's file on the event loop itself, as long as nothing has to be waited for.
+"""Writes an SQLite file on the event loop itself, as long as nothing has to be waited for.
 
-A transaction of the ledger takes some 0.1 ms, and to hand it to a thread and be woken by it several times that. So
-it is done where it is asked for, on a connection that waits neither for a lock (then a thread does) nor for a
+A small transaction takes some 0.1 ms, and to hand it to a thread and be woken by it several times that. So it is
+done where it is asked for, on a connection that waits neither for a lock (then a thread does) nor for a
 disk: a commit is in the kernel's hands once it is made, which outlives a killed process. What a machine loses that
 goes down is bounded: a thread brings everything onto the disk that is older than a second.
 """
@@ -15,7 +15,7 @@ import anyio.to_thread
 from quantum_suite.core.errors import SuiteError, Unavailable
 from quantum_suite.services.databases.sqlite import SqliteDatabase, sqlite_errors
 
-Work = Callable[[sqlite3.Connection], None]
+Work = Callable[[sqlite3.Connection], object]
 
 UNSYNCED_SECONDS = 1.0
 """How old a commit may become before it is safe from a loss of power."""
@@ -31,7 +31,7 @@ class ProcessSafeDatabase(SqliteDatabase):
         return connection
 
 
-class LedgerWriter:
+class AtOnceWriter:
     """Makes transactions of a `ProcessSafeDatabase`, and keeps them from being lost. Safe across threads."""
 
     def __init__(self, database: ProcessSafeDatabase, *, unsynced_seconds: float = UNSYNCED_SECONDS) -> None:
@@ -79,7 +79,7 @@ class LedgerWriter:
             # A checkpoint waits for the disk.
             connection.execute("PRAGMA wal_autocheckpoint=0")
             self._impatient = connection
-            self._syncing = threading.Thread(target=self._sync, name="model-ledger-sync", daemon=True)
+            self._syncing = threading.Thread(target=self._sync, name="at-once-sync", daemon=True)
             self._syncing.start()
 
     def _write_at_once(self, work: Work) -> bool:
