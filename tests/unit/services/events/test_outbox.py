@@ -93,6 +93,8 @@ async def main(directory, first):
             for number in range(first, first + 100_000):
                 await put(outbox, number)
                 print(number, flush=True)
+                while number == first + 9 and await store.count() == 0:
+                    await anyio.sleep(0.01)
                 await anyio.sleep(0)
 
 
@@ -107,8 +109,8 @@ async def test_killing_who_writes_and_carries_loses_and_doubles_nothing(tmp_path
         command = [sys.executable, "-c", CHILD, str(tmp_path), str(Path(__file__).parent), str(life * 100_000)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
             assert child.stdout is not None
-            said = [child.stdout.readline()]
-            time.sleep(chance.uniform(0.05, 0.3))
+            said = [child.stdout.readline() for _ in range(20)]
+            time.sleep(chance.uniform(0.0, 0.2))
             child.send_signal(signal.SIGKILL)
             said += child.stdout.readlines()
         written |= {f"evt_{int(line)}" for line in said if line.endswith("\n")}
