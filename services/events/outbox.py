@@ -144,7 +144,7 @@ class EventOutbox:
                         failures.append(error)
                         return
                     self._leave(row, error)
-                except (ValueError, KeyError) as error:
+                except (ValueError, KeyError, TypeError) as error:
                     self._leave(row, error)
                 else:
                     done.append(row[0])
