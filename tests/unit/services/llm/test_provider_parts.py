@@ -139,9 +139,8 @@ async def test_a_budget_in_dollars_bounds_a_call_before_it_is_made(tmp_path: Pat
             await models.ask(question(budget_usd=1.0), WHO)
 
 
-EVENTS = st.lists(
-    st.tuples(st.sampled_from(["", "ping"]), st.text(st.characters(exclude_characters="\r\n"), max_size=9))
-)
+LINE = st.text(st.characters(codec="utf-8", exclude_characters="\r\n"), max_size=9)
+EVENTS = st.lists(st.tuples(st.sampled_from(["", "ping"]), LINE))
 
 
 @settings(deadline=None)
