@@ -26,8 +26,7 @@ GATHER_SECONDS = 0.25
 """How long an event waits for others, to be stored together with them."""
 _LOOK_SECONDS = 30.0
 """How often one looks for what processes left that were killed meanwhile."""
-_BATCH = 500
-_AT_ONCE = 64
+_BATCH = 200
 _AWAY_SECONDS = 1.0
 _LONGEST_AWAY_SECONDS = 30.0
 
@@ -131,23 +130,19 @@ class EventOutbox:
         rows = await self._database.read(lambda db: db.execute(_OLDEST, (stuck, _BATCH)).fetchall())
         done: list[int] = []
         failures: list[SuiteError] = []
-        limit = anyio.Semaphore(_AT_ONCE)
 
         async def store(row: _Row) -> None:
-            async with limit:
-                if failures:
-                    return
-                try:
-                    await self._store.append(row[1], 0, [self._event(row)])
-                except SuiteError as error:
-                    if error.retryable:
-                        failures.append(error)
-                        return
-                    self._leave(row, error)
-                except (ValueError, KeyError, TypeError) as error:
-                    self._leave(row, error)
+            try:
+                await self._store.append(row[1], 0, [self._event(row)])
+            except SuiteError as error:
+                if error.retryable:
+                    failures.append(error)
                 else:
-                    done.append(row[0])
+                    self._leave(row, error)
+            except (ValueError, KeyError, TypeError) as error:
+                self._leave(row, error)
+            else:
+                done.append(row[0])
 
         try:
             async with anyio.create_task_group() as tasks:
