@@ -17,6 +17,7 @@ import orjson
 
 from quantum_suite.core.errors import CallerError, SuiteError
 from quantum_suite.core.events import EventData, NewEvent
+from quantum_suite.services.backoff import Backoff
 from quantum_suite.services.databases.at_once import AtOnceWriter, ProcessSafeDatabase
 from quantum_suite.services.events.interface import EventStore
 
@@ -27,8 +28,6 @@ GATHER_SECONDS = 0.25
 _LOOK_SECONDS = 30.0
 """How often one looks for what processes left that were killed meanwhile."""
 _BATCH = 200
-_AWAY_SECONDS = 1.0
-_LONGEST_AWAY_SECONDS = 30.0
 
 _MIGRATIONS = (
     """
@@ -104,19 +103,22 @@ class EventOutbox:
 
     async def run(self) -> NoReturn:
         """Bring over what comes, until cancelled. While the store is away, wait; the log says so once."""
-        pause = _AWAY_SECONDS
+        backoff, told = Backoff(), False
         while True:
             self._news = anyio.Event()
             try:
                 while await self.carry() == _BATCH:
                     pass
-            except SuiteError as error:
-                if pause == _AWAY_SECONDS:
+            except Exception as error:
+                if not isinstance(error, SuiteError):
+                    logger.exception("Bringing events over from %s is tried again.", self._database.path)
+                elif not told:
                     logger.warning("Events stay in %s until they can be stored: %s", self._database.path, error)
-                await anyio.sleep(pause)
-                pause = min(pause * 2, _LONGEST_AWAY_SECONDS)
+                told = True
+                await anyio.sleep(backoff.next())
                 continue
-            pause = _AWAY_SECONDS
+            told = False
+            backoff.reset()
             with anyio.move_on_after(_LOOK_SECONDS):
                 await self._news.wait()
             await anyio.sleep(self._gather_seconds)
@@ -139,7 +141,7 @@ class EventOutbox:
                     failures.append(error)
                 else:
                     self._leave(row, error)
-            except (ValueError, KeyError, TypeError) as error:
+            except Exception as error:  # one that cannot be read holds the others up no more than one refused
                 self._leave(row, error)
             else:
                 done.append(row[0])
