@@ -90,6 +90,14 @@ class Switchboard:
         self.active = site
         return self._exchange(site.unit, variant)
 
+    def switch_off(self, site: Site) -> None:
+        """Give the functions that `switch_on` changed their own code back."""
+        assert site.unit is not None
+        self.active = None
+        own = self.file_of[site].unit_code(site.unit)
+        assert own is not None
+        self._exchange(site.unit, own)
+
     def _exchange(self, unit: Unit, code: CodeType) -> bool:
         tree = code_tree(code)
         living = self._living[unit]

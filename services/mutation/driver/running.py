@@ -208,10 +208,10 @@ class Budget:
         """Return the seconds after which the parent kills the child."""
         return self.WALL_SPARE + self.WALL_TIMES * self._seconds[index]
 
-    def arm(self, index: int) -> None:
+    def arm(self, index: int, spare: float = CPU_SPARE) -> None:
         """Have this process killed once it has used too much processor time: a loop that never ends is found
         soon, however busy the machine is."""
-        arm(self.CPU_SPARE + self.CPU_TIMES * self._cpu[index])
+        arm(spare + self.CPU_TIMES * self._cpu[index])
 
 
 def arm(seconds: float) -> None:

@@ -30,6 +30,14 @@ from quantum_suite.services.mutation.driver.running import (
     known_patterns,
     quiet,
 )
+from quantum_suite.services.mutation.driver.strands import (
+    MOST_MUTANTS,
+    MOST_TESTS,
+    QuickLook,
+    Record,
+    Seen,
+    Strand,
+)
 from quantum_suite.services.mutation.driver.wire import Wire
 
 _LIKELY = 6
@@ -64,6 +72,10 @@ class Job:
     order: list[int]
     variant: CodeType | None
     alone: bool = False
+    looked: bool = False
+    """It was looked at among others, and is to have a child of its own."""
+    passed: bool = False
+    """What it met then did not notice it."""
     tries: int = 0
     tainted: bool = False
     excluded: frozenset[int] = frozenset()
@@ -87,6 +99,8 @@ class Server:
         self.equivalent: dict[Site, bool] = {}
         self.recent: list[Job] = []
         self.stopped = False
+        self.record = Record()
+        self.strands_pay = True
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: Any) -> bool | None:
@@ -269,9 +283,15 @@ class Server:
                 self.children.end()
                 return
             while pending and self._may_start(pending[0]):
-                self._start(pending.popleft(), anew)
+                if strand := self._strand(pending):
+                    self._start_strand(strand)
+                else:
+                    self._start(pending.popleft(), anew)
             for ending in self.children.wait():
-                self._take(ending, pending, anew)
+                if isinstance(ending.subject, Strand):
+                    self._take_strand(ending, pending, anew)
+                else:
+                    self._take(ending, pending, anew)
 
     def _may_start(self, job: Job) -> bool:
         running = self.children.running
@@ -288,8 +308,57 @@ class Server:
             anew.append(self._anew(site, "cannot be switched", self.reaching.get(site.statement or -1)))
             return
         job.order = self._order(job)
+        if job.passed:
+            # Those it has met and passed are not likely to notice it now.
+            job.order = [*job.order[MOST_TESTS:], *job.order[:MOST_TESTS]]
         self.wire.say("begin", id=site.id)
         self.children.start(job, lambda note: self._child(job, loaded, note), self.budget.wall(job.order[0]))
+
+    def _strand(self, pending: deque[Job]) -> list[Job]:
+        """Take those from the front that can be looked at one after the other in one child."""
+        jobs: list[Job] = []
+        most = min(MOST_MUTANTS, -(-len(pending) // self.children.places))
+        while pending and len(jobs) < most and self._may_be_looked_at(pending[0]):
+            jobs.append(pending.popleft())
+        return jobs
+
+    def _may_be_looked_at(self, job: Job) -> bool:
+        apart = job.looked or job.alone or job.excluded or job.tries
+        return self.strands_pay and not apart and self._is_loaded(job.site)
+
+    def _start_strand(self, jobs: list[Job]) -> None:
+        for job in jobs:
+            job.variant = self.board.file_of[job.site].variant(job.site)
+            self.wire.say("begin", id=job.site.id)
+        strand = Strand(jobs)
+        look = QuickLook(self.board, self.runner, self.budget, self._order, self._killed)
+        self.children.start(strand, lambda note: look.at(strand, note), self.budget.wall(self._order(jobs[0])[0]))
+
+    def _take_strand(self, ending: Ending, pending: deque[Job], anew: list[dict[str, Any]]) -> None:
+        """Take what was proven, and have the others judged each in a child of its own."""
+        strand: Strand = ending.subject
+        waiting, seen = strand.parted()
+        if not seen:
+            waiting[0].looked = True
+        pending.extendleft(reversed(waiting))
+        jobs = [job for job, _ in seen]
+        if self._tampered(jobs, (), pending):
+            return
+        if strand.tainted:
+            self._again(jobs, pending)
+            return
+        for job, outcome in seen:
+            if outcome.seen is Seen.KILLED:
+                self._killed(job, outcome.test)
+                self.killed_by.setdefault(outcome.test, []).append(job.site)
+                killer = self.tests[outcome.test]["id"]
+                self._say(job.site, "killed", killed_by=killer, tests_run=outcome.ran, because="")
+            elif outcome.seen is Seen.CANNOT:
+                anew.append(self._anew(job.site, "cannot be switched", self.reaching[job.site.statement or 0]))
+            else:
+                job.looked, job.passed = True, outcome.seen is Seen.PASSED
+                pending.append(job)
+        self.strands_pay = self.record.note(outcome.seen for _, outcome in seen)
 
     def _is_loaded(self, site: Site) -> bool:
         return self.board.file_of[site].filename in self.board.loaded
@@ -311,10 +380,13 @@ class Server:
         """Tests that killed neighbours first, then those that reach least else, then the rest as collected, heavy
         ones last."""
         tests = [i for i in self.reaching[job.site.statement or 0] if i not in job.excluded]
-        kills = self.kills.setdefault(job.site.unit, Counter())
+        kills = self.kills.get(job.site.unit) or Counter()
         likely = heapq.nsmallest(_LIKELY, tests, key=lambda i: self._promise(i, kills))
         first = set(likely)
         return likely + sorted((i for i in tests if i not in first), key=self.budget.weight)
+
+    def _killed(self, job: Job, index: int) -> None:
+        self.kills.setdefault(job.site.unit, Counter())[index] += 1
 
     def _promise(self, index: int, kills: Counter[int]) -> tuple[float, int, int, float]:
         """Sort tests by what they killed nearby for the time they take, then by how little else they reach."""
@@ -323,28 +395,41 @@ class Server:
 
     def _take(self, ending: Ending, pending: deque[Job], anew: list[dict[str, Any]]) -> None:
         job: Job = ending.subject
-        self.recent.append(job)
-        if len(self.recent) >= self.tree.every and self.tree.restore():
-            # Whoever ran beside it, or since the last look, may have met files that were not the project's.
-            self.tree.every = 1
-            again = [other for other in self.recent[:-1] if other.tries < _TRIES]
-            for child in self.children.running:
-                child.subject.tainted = True
-            for other in again:
-                other.tries += 1
-                pending.append(other)
-            self.recent = []
-        elif len(self.recent) >= self.tree.every:
-            self.recent = []
+        if self._tampered([job], [job], pending):
+            return
         if job.tainted and job.tries < _TRIES:
-            job.tainted, job.tries = False, job.tries + 1
+            job.tainted = False
+            self._again([job], pending)
             job.alone = job.tries == _TRIES
-            pending.append(job)
             return
         if ending.answer is not None and ("cannot" in ending.answer or "error" in ending.answer):
             anew.append(self._anew(job.site, "cannot be switched", self.reaching.get(job.site.statement or -1)))
             return
         self._verdict(job, ending)
+
+    def _tampered(self, judged: Sequence[Job], culprits: Sequence[Job], pending: deque[Job]) -> bool:
+        """Put files back that were changed since the last look; whoever may have met them is judged again.
+
+        Returns whether those just `judged` are among them; `culprits` are not if nobody else can have done it.
+        """
+        self.recent += judged
+        if len(self.recent) < self.tree.every:
+            return False
+        recent, self.recent = self.recent, []
+        if not self.tree.restore():
+            return False
+        certain = set(culprits) if len(recent) == 1 else set()
+        self.tree.every = 1
+        for child in self.children.running:
+            child.subject.tainted = True
+        again = [job for job in recent if job not in certain and job.tries < _TRIES]
+        self._again(again, pending)
+        return any(job in again for job in judged)
+
+    def _again(self, jobs: Sequence[Job], pending: deque[Job]) -> None:
+        for job in jobs:
+            job.tries += 1
+            pending.append(job)
 
     def _verdict(self, job: Job, ending: Ending) -> None:
         site, answer = job.site, ending.answer
@@ -357,7 +442,7 @@ class Server:
             killer = answer["failed"]
             step = next((i for i in job.order if self.tests[i]["id"] == killer), step)
         verdict = "timeout" if ending.how == "timeout" else "killed"
-        self.kills.setdefault(site.unit, Counter())[step] += 1
+        self._killed(job, step)
         if verdict == "killed" and answer is not None:
             self.killed_by.setdefault(step, []).append(site)
         ran = answer["ran"] if answer is not None else job.order.index(step) + 1 if step in job.order else 1
