@@ -159,7 +159,7 @@ class AnewServer:
             if self.held and (late or not self.jobs or len(self.held) >= _HELD):
                 self.proofs.extend(self._by_files(self.held))
                 self.held = []
-            while (self.proofs or (self.jobs and not late)) and len(self.children.running) < self.children.places:
+            while (self.proofs or (self.jobs and not late)) and self.children.has_place:
                 if self.proofs:
                     self._prove(self.proofs.popleft())
                 else:

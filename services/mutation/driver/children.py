@@ -73,6 +73,10 @@ class Child:
     looked: float
     data: bytearray = field(default_factory=bytearray)
     closed: bool = False
+    used: int = -1
+    """Ticks of processor time when it was looked at."""
+    waits: bool = False
+    """It had used none since the look before, and started nobody who could have."""
 
 
 @dataclass(frozen=True)
@@ -110,6 +114,12 @@ class Children:
         """What the children used that have ended."""
         self._last_pid = 0
         self._started = 0
+
+    @property
+    def has_place(self) -> bool:
+        """Whether another may be started. Who only waits, for a lock that nobody gives back, lends its place."""
+        lent = sum(child.waits for child in self.running) if self.places > 1 else 0
+        return len(self.running) - min(lent, self.places) < self.places
 
     def start(self, subject: Any, work: Callable[[Note], Any], seconds: float) -> None:
         """Fork a child that answers what `work` returns. `seconds` is its first deadline; it notes more."""
@@ -171,9 +181,12 @@ class Children:
             elif now > child.note.read()[0]:
                 yield self._ended(child, "timeout")
             elif breeding or now - child.looked > _LOOK_SECONDS:
-                child.looked = now
-                if _session_size(child.pid) > self._processes:
+                size = _session_size(child.pid)
+                if size > self._processes:
                     yield self._ended(child, "processes")
+                elif now - child.looked > _LOOK_SECONDS:
+                    child.looked, used = now, _ticks_used(child.pid)
+                    child.waits, child.used = size == 1 and used == child.used, used
 
     def _many_were_started(self) -> bool:
         """Whether others started so many processes since this was last true that one should look who they are."""
@@ -257,10 +270,22 @@ def _session_size(session: int) -> int:
 
 
 def _session_of(folder: str) -> int:
+    return int(_stat(folder)[3])
+
+
+def _ticks_used(pid: int) -> int:
+    """Return the processor time that a process has used; 0 where the system does not tell."""
+    with contextlib.suppress(OSError, IndexError, ValueError):
+        return sum(map(int, _stat(f"/proc/{pid}")[11:13]))
+    return 0
+
+
+def _stat(folder: str) -> list[bytes]:
+    """Return what the system tells of a process, after its name, which is in parentheses: state, parent, group,
+    session, ..., processor time of its own and the system's (proc(5))."""
     descriptor = os.open(f"{folder}/stat", os.O_RDONLY)
     try:
-        # After the name, which is in parentheses: state, parent, group, session (proc(5)).
-        return int(os.read(descriptor, 1024).rpartition(b")")[2].split()[3])
+        return os.read(descriptor, 1024).rpartition(b")")[2].split()
     finally:
         os.close(descriptor)
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from types import CodeType
 from typing import Any
 
+from quantum_suite.services.mutation.driver.defaults import DefaultValue, default_value
 from quantum_suite.services.mutation.driver.model import Edit, Site, Unit
 from quantum_suite.services.mutation.driver.text import SourceText
 from quantum_suite.services.mutation.driver.walk import Walk
@@ -30,6 +31,8 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
 _PROBE = "\0quantum probe\0"
 CodePath = tuple[tuple[str, int, int], ...]
 """Where a code object lies in its outermost function: name, first line and rank among equals, level by level."""
+Variant = CodeType | DefaultValue
+"""What a mutant makes of a function that lives."""
 
 
 class MutatedFile:
@@ -42,7 +45,7 @@ class MutatedFile:
         self.walk = Walk(self.source, relative, first_number)
         self.flags = _future_flags(self.walk.tree)
         self._pristine: dict[Unit, CodeType | None] = {}
-        self._variants: dict[Site, CodeType | None] = {}
+        self._variants: dict[Site, Variant | None] = {}
         self._parts: dict[int, CodeType] = {}
         self._plain: CodeType | None = None
 
@@ -112,11 +115,11 @@ class MutatedFile:
             self._pristine[unit] = self._compile_unit(unit, ())
         return self._pristine[unit]
 
-    def variant(self, site: Site) -> CodeType | None:
-        """Return the code of the mutant's outermost function with the mutant in it; None when functions that live
-        cannot take it."""
+    def variant(self, site: Site) -> Variant | None:
+        """Return what a mutant makes of a function that lives: the code of the outermost one with the mutant in
+        it, or a default argument's value. None when those that live cannot take it."""
         if site not in self._variants:
-            self._variants[site] = self._variant(site)
+            self._variants[site] = default_value(site, self.source) if site.unit is None else self._variant(site)
         return self._variants[site]
 
     def forget_variant(self, site: Site) -> None:
@@ -142,7 +145,7 @@ class MutatedFile:
             return True
         if site.unit is not None:
             own, variant = self.unit_code(site.unit), self.variant(site)
-            return own is not None and variant is not None and same_code(own, variant)
+            return own is not None and isinstance(variant, CodeType) and same_code(own, variant)
         place = self._place(site)
         if place is None:
             return False

@@ -11,7 +11,14 @@ from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
-from quantum_suite.services.mutation.driver.compiled import CodePath, MutatedFile, code_tree, units_in
+from quantum_suite.services.mutation.driver.compiled import (
+    CodePath,
+    MutatedFile,
+    Variant,
+    code_tree,
+    units_in,
+)
+from quantum_suite.services.mutation.driver.defaults import DefaultValue
 from quantum_suite.services.mutation.driver.model import Site, Unit
 
 
@@ -83,20 +90,29 @@ class Switchboard:
                     good.add(unit)
         return good
 
-    def switch_on(self, site: Site, variant: CodeType) -> bool:
+    def switch_on(self, site: Site, variant: Variant) -> bool:
         """Make one mutant true from here on; False, and nothing was changed, when a living function cannot take
         it."""
-        assert site.unit is not None
         self.active = site
+        if isinstance(variant, DefaultValue):
+            return variant.exchange(self._owners(site))
+        assert site.unit is not None
         return self._exchange(site.unit, variant)
 
-    def switch_off(self, site: Site) -> None:
-        """Give the functions that `switch_on` changed their own code back."""
-        assert site.unit is not None
+    def switch_off(self, site: Site, variant: Variant) -> None:
+        """Make those functions what they were."""
         self.active = None
+        if isinstance(variant, DefaultValue):
+            variant.put_back(self._owners(site))
+            return
+        assert site.unit is not None
         own = self.file_of[site].unit_code(site.unit)
         assert own is not None
         self._exchange(site.unit, own)
+
+    def _owners(self, site: Site) -> list[FunctionType]:
+        """Return the living functions whose default argument a mutant changes."""
+        return self._living.get(site.about, {}).get((), []) if site.about is not None else []
 
     def _exchange(self, unit: Unit, code: CodeType) -> bool:
         tree = code_tree(code)

@@ -11,12 +11,12 @@ from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from types import CodeType
 from typing import Any
 
 import pytest
 
 from quantum_suite.services.mutation.driver.children import Children, Ending, Note, passed
+from quantum_suite.services.mutation.driver.compiled import Variant
 from quantum_suite.services.mutation.driver.guarded_tree import GuardedTree
 from quantum_suite.services.mutation.driver.loading import Switchboard
 from quantum_suite.services.mutation.driver.model import Site, Unit
@@ -70,7 +70,7 @@ class Job:
 
     site: Site
     order: list[int]
-    variant: CodeType | None
+    variant: Variant | None
     alone: bool = False
     looked: bool = False
     """It was looked at among others, and is to have a child of its own."""
@@ -241,38 +241,55 @@ class Server:
             if self.equivalent[site]:
                 self._say(site, "equivalent")
                 continue
-            if site.unit is None:
-                about = site.about if site.operator == "default" else None
-                tests = None
-                if about is not None and not self.at_import.intersection(about.statements):
-                    tests = sorted({i for number in about.statements for i in self.reaching.get(number, ())})
-                anew.append(self._anew(site, "import_time", tests))
-                continue
-            if site.statement in self.at_import:
+            if site.unit is None and not self._is_default(site, good):
+                anew.append(self._anew(site, "import_time", self._callers(site)))
+            elif site.unit is not None and site.statement in self.at_import:
                 anew.append(self._anew(site, "called at import", None))
-            elif site.statement not in self.reaching:
+            elif not self._reaching(site):
                 self._say(site, "no_coverage")
-            elif self._is_loaded(site) and site.unit not in good:
-                anew.append(self._anew(site, "cannot be switched", self.reaching[site.statement]))
+            elif site.unit is not None and self._is_loaded(site) and site.unit not in good:
+                anew.append(self._anew(site, "cannot be switched", self._reaching(site)))
             else:
                 pending.append(Job(site, [], None, alone=site.id in self.plan.suspects))
         if self.plan.suspects:
             pending = deque(sorted(pending, key=lambda job: not job.alone))
         return pending, anew
 
+    def _is_default(self, site: Site, good: set[Unit]) -> bool:
+        """Whether a mutant is a default argument of a function that lives and was not called at import."""
+        about = site.about
+        return (
+            about in good
+            and bool(about.statements)
+            and not self.at_import.intersection(about.statements)
+            and self.board.file_of[site].variant(site) is not None
+        )
+
+    def _callers(self, site: Site) -> list[int] | None:
+        """Return the tests that call the function whose default argument is changed; None for all tests."""
+        about = site.about if site.operator == "default" else None
+        if about is None or self.at_import.intersection(about.statements):
+            return None
+        return self._reaching(site)
+
+    def _reaching(self, site: Site) -> list[int]:
+        """Return the tests that reach the statement of a mutant, or the function that it is about."""
+        if site.statement is not None:
+            return self.reaching.get(site.statement, [])
+        numbers = site.about.statements if site.about is not None else ()
+        return sorted({index for number in numbers for index in self.reaching.get(number, ())})
+
     def _anew(self, site: Site, why: str, tests: list[int] | None) -> dict[str, Any]:
         usable = [i for i, test in enumerate(self.tests) if not test["skipped"] and not test["aside"]]
         chosen = usable if tests is None else tests or usable[:1]
-        kills = self.kills.get(site.unit) or self.kills.get(site.about) or Counter()
-        near = set(self.reaching.get(site.statement or -1, ()))
-        if site.about is not None:
-            near.update(i for number in site.about.statements for i in self.reaching.get(number, ()))
-        first = heapq.nsmallest(
-            _LIKELY,
-            near.intersection(chosen),
-            key=lambda i: self._promise(i, kills),
-        )
+        kills = self._kills_near(site)
+        near = set(self._reaching(site)).intersection(chosen)
+        first = heapq.nsmallest(_LIKELY, near, key=lambda i: self._promise(i, kills))
         return {"id": site.id, "why": why, "first": first, "tests": None if tests is None else chosen}
+
+    def _anew_instead(self, site: Site) -> dict[str, Any]:
+        """Have what cannot be switched on after all judged by importing anew."""
+        return self._anew(site, "import_time" if site.unit is None else "cannot be switched", self._reaching(site))
 
     # Judging by switch
 
@@ -297,7 +314,7 @@ class Server:
         running = self.children.running
         if job.alone or any(child.subject.alone for child in running):
             return not running
-        return len(running) < self.children.places
+        return self.children.has_place
 
     def _start(self, job: Job, anew: list[dict[str, Any]]) -> None:
         site = job.site
@@ -305,7 +322,7 @@ class Server:
             job.variant = self.board.file_of[site].variant(site)
         loaded = self._is_loaded(site)
         if loaded and job.variant is None:
-            anew.append(self._anew(site, "cannot be switched", self.reaching.get(site.statement or -1)))
+            anew.append(self._anew_instead(site))
             return
         job.order = self._order(job)
         if job.passed:
@@ -354,7 +371,7 @@ class Server:
                 killer = self.tests[outcome.test]["id"]
                 self._say(job.site, "killed", killed_by=killer, tests_run=outcome.ran, because="")
             elif outcome.seen is Seen.CANNOT:
-                anew.append(self._anew(job.site, "cannot be switched", self.reaching[job.site.statement or 0]))
+                anew.append(self._anew_instead(job.site))
             else:
                 job.looked, job.passed = True, outcome.seen is Seen.PASSED
                 pending.append(job)
@@ -379,14 +396,17 @@ class Server:
     def _order(self, job: Job) -> list[int]:
         """Tests that killed neighbours first, then those that reach least else, then the rest as collected, heavy
         ones last."""
-        tests = [i for i in self.reaching[job.site.statement or 0] if i not in job.excluded]
-        kills = self.kills.get(job.site.unit) or Counter()
+        tests = [i for i in self._reaching(job.site) if i not in job.excluded]
+        kills = self._kills_near(job.site)
         likely = heapq.nsmallest(_LIKELY, tests, key=lambda i: self._promise(i, kills))
         first = set(likely)
         return likely + sorted((i for i in tests if i not in first), key=self.budget.weight)
 
     def _killed(self, job: Job, index: int) -> None:
-        self.kills.setdefault(job.site.unit, Counter())[index] += 1
+        self.kills.setdefault(job.site.unit or job.site.about, Counter())[index] += 1
+
+    def _kills_near(self, site: Site) -> Counter[int]:
+        return self.kills.get(site.unit or site.about) or Counter()
 
     def _promise(self, index: int, kills: Counter[int]) -> tuple[float, int, int, float]:
         """Sort tests by what they killed nearby for the time they take, then by how little else they reach."""
@@ -403,7 +423,7 @@ class Server:
             job.alone = job.tries == _TRIES
             return
         if ending.answer is not None and ("cannot" in ending.answer or "error" in ending.answer):
-            anew.append(self._anew(job.site, "cannot be switched", self.reaching.get(job.site.statement or -1)))
+            anew.append(self._anew_instead(job.site))
             return
         self._verdict(job, ending)
 
@@ -485,7 +505,7 @@ class Server:
         waiting = deque(sorted(doubtful))
         unstable: set[int] = set()
         while (waiting and time.monotonic() < self.plan.deadline) or self.children.running:
-            while waiting and len(self.children.running) < self.children.places:
+            while waiting and self.children.has_place:
                 index = waiting.popleft()
                 wall = self.budget.wall(index)
                 self.children.start(index, partial(self._run, order=[index], seconds=wall), wall)

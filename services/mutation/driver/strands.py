@@ -135,7 +135,7 @@ class QuickLook:
             return Outcome(Seen.CANNOT)
         tests = self.light(job)
         place = next((place for place, test in enumerate(tests) if self._fails(test, note)), None)
-        self.board.switch_off(job.site)
+        self.board.switch_off(job.site, job.variant)
         if place is None:
             return Outcome(Seen.PASSED)
         seen = Seen.UNPROVEN if self._fails(tests[place], note) else Seen.KILLED

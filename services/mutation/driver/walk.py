@@ -1,9 +1,9 @@
 """Finding every place of a file that can be mutated.
 
-Left alone: annotations, docstrings, `assert`, names with two underscores at module and class level (`__all__`,
-`__slots__`), `if TYPE_CHECKING` and `if __name__ == "__main__"` blocks, overloads, log calls and the messages of
-raised exceptions, names given to TypeVar and its like, lines marked `pragma: no mutate`, and what stands inside
-f-strings before Python 3.12, which tells no exact places for it.
+Left alone: annotations and other types (`Literal[...]`, a `TypeAlias`), docstrings, `assert`, names with two
+underscores at module and class level (`__all__`, `__slots__`), `if TYPE_CHECKING` and `if __name__ == "__main__"`
+blocks, overloads, log calls and the messages of raised exceptions, names given to TypeVar and its like, lines
+marked `pragma: no mutate`, and the inside of f-strings before Python 3.12, which tells no exact places for it.
 """
 
 from __future__ import annotations
@@ -31,6 +31,21 @@ from quantum_suite.services.mutation.driver.text import SourceText
 _LOG_METHODS = frozenset({"debug", "info", "warning", "warn", "error", "exception", "critical", "log"})
 _LOGGERS = frozenset({"log", "logger", "logging", "_log", "_logger", "LOG", "LOGGER"})
 _TYPE_MAKERS = frozenset({"TypeVar", "ParamSpec", "TypeVarTuple", "NewType", "NamedTuple", "TypedDict", "cast"})
+_TYPE_FORMS = frozenset(
+    {
+        "Callable",
+        "ClassVar",
+        "Final",
+        "Literal",
+        "NotRequired",
+        "Optional",
+        "Required",
+        "Type",
+        "TypeGuard",
+        "Union",
+    }
+)
+"""Names whose subscript is a type, wherever it stands."""
 _EXACT_FSTRINGS = sys.version_info >= (3, 12)
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
@@ -121,7 +136,7 @@ class Walk:
         """Walk a statement whose parts are expressions and lists of statements."""
         if isinstance(node, ast.Return):
             self._alternatives(node, "value", return_changes(node), where)
-        elif isinstance(node, (ast.Assign, ast.AnnAssign)) and node.value is not None:
+        elif isinstance(node, (ast.Assign, ast.AnnAssign)) and not (node.value is None or _is_type(node.value)):
             self._alternatives(node, "value", assigned_changes(node.value), where)
         elif isinstance(node, ast.Raise):
             where = replace(where, quiet=True)
@@ -230,7 +245,7 @@ class Walk:
             self._all(node, ("body", "orelse"), where)
         elif isinstance(node, ast.Call) and _last_name(node.func) in _TYPE_MAKERS:
             self._all(node, ("args",) if _last_name(node.func) == "cast" else (), where)
-        elif type(node).__name__ == "TemplateStr":
+        elif type(node).__name__ == "TemplateStr" or _is_type(node):
             return
         else:
             self._all(node, node._fields, where)
@@ -334,6 +349,10 @@ def _last_name(node: ast.AST) -> str:
     return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
 
 
+def _is_type(node: ast.AST) -> bool:
+    return isinstance(node, ast.Subscript) and _last_name(node.value) in _TYPE_FORMS
+
+
 def _left_alone(node: ast.stmt, where: _Where) -> bool:
     if isinstance(node, (ast.Assert, ast.Import, ast.ImportFrom)):
         return True
@@ -341,6 +360,8 @@ def _left_alone(node: ast.stmt, where: _Where) -> bool:
         if _last_name(node.test) == "TYPE_CHECKING":
             return True
         return isinstance(node.test, ast.Compare) and _last_name(node.test.left) == "__name__" and not where.unit
+    if isinstance(node, ast.AnnAssign) and _last_name(node.annotation) == "TypeAlias":
+        return True
     if isinstance(node, (ast.Assign, ast.AnnAssign, ast.AugAssign)) and where.unit is None:
         targets = node.targets if isinstance(node, ast.Assign) else [node.target]
         return any(_last_name(target).startswith("__") for target in targets)

@@ -100,6 +100,9 @@ def test_each_kind_of_change_is_made(source: str, expected: tuple[str, str, str]
         "T = TypeVar('T', bound=int)\n".replace("T = ", "x: Any; del x  # pragma: no mutate\n#"),
         "def f():\n    logger.info('at %s', 1)",
         "def f():\n    assert 1 < 2",
+        "Order = Literal['pre', 'post']",
+        "Names = typing.Optional[Callable[['str'], 'int']]",
+        "Names: TypeAlias = 'dict[str, int]'",
         "A = 1  # pragma: no mutate",
     ],
 )
