@@ -6,7 +6,8 @@ Every folder in DIR is the source tree of a library whose tests pytest runs; ENV
 tests need, and `mutmut==3.8.1` (without it that side is left out). On each library, one after the other:
 
 - speed: the suite's engine and mutmut each get `--seconds` and two workers; counted are mutants that tests were
-  run for, divided by the wall time from start to end, with everything before the first mutant in it;
+  run for, divided by the wall time from start to end, with everything before the first mutant in it. The engine
+  runs twice: on all it mutates, and on what lies in the bodies of functions, which is all that mutmut mutates;
 - agreement: `--mutants` mutants in all, drawn at random, are judged by the engine and by brute force: the mutant
   written into a copy, the whole suite in a process of its own by plain `pytest -x`, noticed when that does not
   exit with 0. Where the two differ, brute force is repeated, to tell a test that wavers from a wrong verdict.
@@ -16,6 +17,7 @@ tests need, and `mutmut==3.8.1` (without it that side is left out). On each libr
 """
 
 import argparse
+import ast
 import json
 import os
 import shutil
@@ -49,6 +51,8 @@ class Row:
     generated: int = 0
     judged: int = 0
     seconds: float = 0.0
+    in_bodies: int = 0
+    in_bodies_seconds: float = 0.0
     mutmut_judged: int | None = None
     mutmut_seconds: float = 0.0
     compared: int = 0
@@ -62,6 +66,11 @@ class Row:
         return self.judged / self.seconds if self.seconds else 0.0
 
     @property
+    def in_bodies_rate(self) -> float:
+        """Mutants a second, of those in the bodies of functions."""
+        return self.in_bodies / self.in_bodies_seconds if self.in_bodies_seconds else 0.0
+
+    @property
     def mutmut_rate(self) -> float | None:
         """Mutants a second, of mutmut; None when it was not run or refused."""
         return self.mutmut_judged / self.mutmut_seconds if self.mutmut_judged else None
@@ -73,15 +82,43 @@ async def engine_run(folder: Path, request: MutationRequest) -> MutationReport:
     return await PythonMutationEngine(choice.sandbox, folder).run(request)
 
 
-def measure_speed(row: Row, root: Path, python: Path, seconds: float, folder: Path) -> None:
-    """Let the engine judge for so long, without confirming anything: the others do not either."""
+def judged_in(
+    root: Path, python: Path, seconds: float, folder: Path, lines: dict[str, frozenset[int]] | None = None
+) -> tuple[MutationReport, int, float]:
+    """Let the engine judge for so long, without confirming anything: the others do not either.
+
+    Returns its report, how many mutants tests were run for, and the seconds it took."""
     limits = Limits(seconds=seconds / 0.75)  # The engine keeps a quarter for confirming.
-    request = MutationRequest(root, python=python, verify_killed=0, verify_survivors=0, limits=limits)
+    request = MutationRequest(
+        root, python=python, changed_lines=lines, verify_killed=0, verify_survivors=0, limits=limits
+    )
     started = time.monotonic()
     report = anyio.run(engine_run, folder, request)
-    row.seconds = time.monotonic() - started
+    took = time.monotonic() - started
+    return report, sum(result.verdict not in _NOT_RUN for result in report.results), took
+
+
+def body_lines(root: Path) -> dict[str, frozenset[int]]:
+    """Return the lines on which the bodies of functions lie, by file."""
+    found: dict[str, frozenset[int]] = {}
+    for path in sources(root, ()):
+        tree = ast.parse((root / path).read_bytes())
+        functions = [n for n in ast.walk(tree) if isinstance(n, (ast.FunctionDef, ast.AsyncFunctionDef))]
+        found[path] = frozenset(
+            line for node in functions for line in range(node.body[0].lineno, (node.end_lineno or 0) + 1)
+        )
+    return found
+
+
+def measure_speed(row: Row, root: Path, python: Path, seconds: float, folder: Path) -> None:
+    """Measure the engine on all it mutates."""
+    report, row.judged, row.seconds = judged_in(root, python, seconds, folder)
     row.generated = report.generated
-    row.judged = sum(result.verdict not in _NOT_RUN for result in report.results)
+
+
+def measure_in_bodies(row: Row, root: Path, python: Path, seconds: float, folder: Path) -> None:
+    """Measure the engine on what lies in the bodies of functions."""
+    _, row.in_bodies, row.in_bodies_seconds = judged_in(root, python, seconds, folder, body_lines(root))
 
 
 def measure_mutmut(row: Row, root: Path, python: Path, seconds: float) -> None:
@@ -216,11 +253,13 @@ def smoke_project(folder: Path) -> Path:
 
 def show(rows: list[Row]) -> dict[str, float]:
     """Print the table, and return the figures."""
-    print(f"{'library':24} {'mutants':>8} {'judged':>7} {'/s':>7} {'mutmut /s':>10} {'agreed':>10}")
+    heads = f"{'library':24} {'mutants':>8} {'judged':>7} {'/s':>7} {'bodies':>7} {'/s':>7}"
+    print(f"{heads} {'mutmut /s':>10} {'agreed':>10}")
     for row in rows:
         peer = "-" if row.mutmut_rate is None else f"{row.mutmut_rate:.2f}"
         agreed = f"{row.agreed}/{row.compared}"
-        print(f"{row.name:24} {row.generated:8} {row.judged:7} {row.rate:7.2f} {peer:>10} {agreed:>10}")
+        bodies = f"{row.in_bodies:7} {row.in_bodies_rate:7.2f}"
+        print(f"{row.name:24} {row.generated:8} {row.judged:7} {row.rate:7.2f} {bodies} {peer:>10} {agreed:>10}")
         for text in row.differences:
             print(f"    {text}")
     ran = [row for row in rows if row.mutmut_rate is not None]
@@ -235,7 +274,13 @@ def show(rows: list[Row]) -> dict[str, float]:
     if ran:
         ours = sum(row.judged for row in ran) / sum(row.seconds for row in ran)
         theirs = sum(row.mutmut_judged or 0 for row in ran) / sum(row.mutmut_seconds for row in ran)
-        figures |= {"mutmut_mutants_per_s": theirs, "times_mutmut": ours / theirs if theirs else 0.0}
+        alike = sum(row.in_bodies for row in ran) / sum(row.in_bodies_seconds for row in ran)
+        figures |= {
+            "mutmut_mutants_per_s": theirs,
+            "times_mutmut": ours / theirs if theirs else 0.0,
+            "in_bodies_mutants_per_s": alike,
+            "in_bodies_times_mutmut": alike / theirs if theirs else 0.0,
+        }
     return {name: round(value, 4) for name, value in figures.items()}
 
 
@@ -266,11 +311,13 @@ def main() -> None:
         for root in roots:
             row = Row(root.name)
             rows.append(row)
-            for step in ("speed", "mutmut", "agreement"):
+            for step in ("speed", "in bodies", "mutmut", "agreement"):
                 copy = folder / f"{root.name}-{step}"
                 shutil.copytree(root, copy, symlinks=True)
                 if step == "speed":
                     measure_speed(row, copy, options.python, options.seconds, folder)
+                elif step == "in bodies":
+                    measure_in_bodies(row, copy, options.python, options.seconds, folder)
                 elif step == "mutmut" and not options.smoke:
                     measure_mutmut(row, copy, options.python, options.seconds)
                 elif step == "agreement" and options.mutants:

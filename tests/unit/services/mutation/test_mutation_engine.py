@@ -415,3 +415,111 @@ async def test_import_time_mutants_meet_the_parameters_that_killed_their_neighbo
     survivor = of(report, "'z'", "'XXzXX'")
     assert (survivor.verdict, survivor.killed_by, survivor.verified) == (MutantVerdict.IMPORT_TIME, None, True)
     assert report.disagreements == ()
+
+
+REMEMBERS = """\
+CACHE = {}
+CALLS = []
+
+
+def square(n):
+    if n not in CACHE:
+        CACHE[n] = n * n
+    return CACHE[n]
+
+
+def steps(n):
+    CALLS.append(n)
+    return n + 1
+
+
+def bound(n):
+    return min(n, 5)
+"""
+
+
+async def test_what_a_mutant_leaves_behind_judges_no_other(tmp_path: Path) -> None:
+    files = {
+        "m.py": REMEMBERS,
+        "test_m.py": "import m\n\n\ndef test_square():\n    assert m.square(3) == 9\n\n\n"
+        "def test_steps():\n    before = len(m.CALLS)\n    assert m.steps(1) == 2\n"
+        "    assert len(m.CALLS) == before + 1\n\n\n"
+        "def test_bound():\n    assert m.bound(7) == 5\n",
+    }
+    request = MutationRequest(project(tmp_path, files), limits=LIMITS, verify_killed=100)
+    report = await (await engine(tmp_path)).run(request)
+    assert report.disagreements == ()
+    # Its test fails without it, too, as long as what it stored is there: it takes a process of its own.
+    assert of(report, "n * n", "(n / n)").killed_by == "test_m.py::test_square"
+    assert of(report, "n not in CACHE", "(n in CACHE)").verdict is MutantVerdict.KILLED
+    assert of(report, "n + 1", "(n - 1)").killed_by == "test_m.py::test_steps"
+    assert of(report, "min(n, 5)", "max(n, 5)").killed_by == "test_m.py::test_bound"
+    assert {r.verdict for r in report.results if r.mutant.function} == {MutantVerdict.KILLED}
+    assert all(r.verified for r in report.results if r.mutant.function)
+
+
+DEFAULTS = """\
+import functools
+
+SIGNATURES = {}
+
+
+def registered(function):
+    SIGNATURES[function.__name__] = function.__defaults__
+    return function
+
+
+def plain(n=3, *, step=1):
+    return n + step
+
+
+class Thing:
+    def method(self, size=None, name="a"):
+        return (size, name)
+
+    @functools.lru_cache
+    def cached(self, n=4):
+        return n
+
+
+@registered
+def looked_at(n=5):
+    return SIGNATURES["looked_at"][0] + n * 0
+
+
+def early(n=6):
+    return n
+
+
+AT_IMPORT = early()
+"""
+
+
+async def test_default_arguments_are_judged_where_functions_live(tmp_path: Path) -> None:
+    files = {
+        "m.py": DEFAULTS,
+        "test_m.py": "import m\n\n\ndef test_plain():\n    assert m.plain() == 4\n    assert m.plain(3) == 4\n\n\n"
+        "def test_method():\n    assert m.Thing().method(1)[1] == 'a'\n\n\n"
+        "def test_cached():\n    assert m.Thing().cached() == 4\n\n\n"
+        "def test_looked_at():\n    assert m.looked_at() == 5\n\n\n"
+        "def test_early():\n    assert m.AT_IMPORT == 6\n",
+    }
+    request = MutationRequest(project(tmp_path, files), limits=LIMITS, verify_killed=2)
+    report = await (await engine(tmp_path)).run(request)
+    assert report.disagreements == ()
+    found = {
+        (r.mutant.original, r.mutant.replacement): (r.verdict, r.killed_by)
+        for r in report.results
+        if r.mutant.operator == "default"
+    }
+    killed, told_apart = MutantVerdict.KILLED, MutantVerdict.IMPORT_TIME
+    assert found == {
+        ("3", "4"): (killed, "test_m.py::test_plain"),
+        ("1", "2"): (killed, "test_m.py::test_plain"),
+        ("None", "''"): (MutantVerdict.SURVIVED, None),
+        ('"a"', "'XXaXX'"): (killed, "test_m.py::test_method"),
+        ("4", "5"): (killed, "test_m.py::test_cached"),
+        # Somebody reads the signature while it is imported, or calls the function.
+        ("5", "6"): (told_apart, "test_m.py::test_looked_at"),
+        ("6", "7"): (told_apart, "test_m.py::test_early"),
+    }
