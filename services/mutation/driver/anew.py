@@ -42,10 +42,9 @@ _IMPORT_CPU_SPARE = 1.0
 
 
 class Selection:
-    """A plugin that puts heavy tests last, and keeps the tests chosen."""
+    """A plugin that keeps the tests chosen."""
 
-    def __init__(self, tests: Sequence[str] | None, weight: Callable[[str], int]) -> None:
-        self._weight = weight
+    def __init__(self, tests: Sequence[str] | None) -> None:
         self._tests = set(tests) if tests is not None else None
 
     @pytest.hookimpl(trylast=True)
@@ -53,7 +52,6 @@ class Selection:
         """Keep what was chosen; everything, when names changed with the mutant."""
         if self._tests is not None and self._tests <= {item.nodeid for item in items}:
             items[:] = [item for item in items if item.nodeid in self._tests]
-        items.sort(key=lambda item: self._weight(item.nodeid))
 
 
 @dataclass(eq=False)
@@ -318,8 +316,7 @@ class AnewServer:
         self._arm_import()
         chosen = None if job.tests is None else [self.tests[index]["id"] for index in job.tests]
         paths = sorted({self.tests[index]["path"] for index in job.tests}) if job.tests and self.narrow else []
-        weight = (lambda _: 0) if job.in_order else self._weight
-        session, watcher, selection = self.session, Watcher(brief=True), Selection(chosen, weight)
+        session, watcher, selection = self.session, Watcher(brief=True), Selection(chosen)
         if session is None:
             alone = _Alone(lambda session: self._run(session, watcher, note, certain=True))
             pytest.main([*self.arguments, *paths], plugins=[watcher, selection, alone])
@@ -327,17 +324,21 @@ class AnewServer:
         session.config.pluginmanager.register(watcher)
         session.config.pluginmanager.register(selection)
         prepare(session, brief=True)
-        return _collected(session, paths) or self._run(session, watcher, note, certain=True)
-
-    def _weight(self, name: str) -> int:
-        index = self.number.get(name)
-        return 0 if index is None else self.budget.weight(index)
+        failed = _collected(session, paths)
+        return failed or self._run(session, watcher, note, certain=True, in_order=job.in_order)
 
     def _arm_import(self) -> None:
         arm(_IMPORT_CPU_SPARE + Budget.CPU_TIMES * self.collecting)
 
-    def _run(self, session: Any, watcher: Watcher, note: Note, *, certain: bool = False) -> dict[str, Any]:
+    def _run(
+        self, session: Any, watcher: Watcher, note: Note, *, certain: bool = False, in_order: bool = True
+    ) -> dict[str, Any]:
         runner = Runner(session, watcher)
+        order = list(range(len(runner.items)))
+        if not in_order:
+            # Who came so far passed the likely ones; one whose name the mutant changed is as quick as any.
+            numbers = [self.number.get(item.nodeid) for item in runner.items]
+            order.sort(key=lambda place: runner.patience(place, numbers[place], self.budget))
 
         def begin(_: int, place: int) -> None:
             # One whose name the mutant changed may take as long as any.
@@ -345,7 +346,7 @@ class AnewServer:
             note.write(index, self.budget.wall(index))
             self.budget.arm(index)
 
-        return runner.run(range(len(runner.items)), begin, certain=certain)
+        return runner.run(order, begin, certain=certain)
 
 
 class _Alone:

@@ -103,6 +103,14 @@ class Runner:
                 return {"failed": failed, "ran": place + 1}
         return {"failed": None, "ran": len(order)}
 
+    def patience(self, index: int, known: int | None, budget: Budget) -> tuple[int, bool, float]:
+        """Sort items of which nothing is known but what they cost: the quick ones first, those that may share
+        fixtures as they were collected. `known` is the item's number in the first run."""
+        direct = self.direct.call(index) is not None
+        if known is None:
+            return 0, not direct, 0.0
+        return budget.weight(known), not direct, budget.cost(known) if direct else 0.0
+
     def one(self, index: int, following: Any) -> str | None:
         """Run one item; returns the id of the test that failed, if one did.
 

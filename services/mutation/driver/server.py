@@ -394,13 +394,13 @@ class Server:
         return self.runner.run(job.order, begin)
 
     def _order(self, job: Job) -> list[int]:
-        """Tests that killed neighbours first, then those that reach least else, then the rest as collected, heavy
-        ones last."""
+        """Tests that killed neighbours first, then those that reach least else, then the rest, heavy ones last."""
         tests = [i for i in self._reaching(job.site) if i not in job.excluded]
         kills = self._kills_near(job.site)
         likely = heapq.nsmallest(_LIKELY, tests, key=lambda i: self._promise(i, kills))
         first = set(likely)
-        return likely + sorted((i for i in tests if i not in first), key=self.budget.weight)
+        rest = (i for i in tests if i not in first)
+        return likely + sorted(rest, key=lambda i: self.runner.patience(i, i, self.budget))
 
     def _killed(self, job: Job, index: int) -> None:
         self.kills.setdefault(job.site.unit or job.site.about, Counter())[index] += 1
