@@ -14,15 +14,15 @@ from quantum_suite.services.mutation.driver.running import Runner
 
 
 class ReachPlugin:
-    """Keeps apart what fixtures reach from what tests do: whoever uses a fixture reaches what made it, though it
-    was made, and is ended, while another test ran."""
+    """Keeps apart what fixtures reach from what tests do: whoever uses a fixture reaches what makes and ends it,
+    though that happens while another test runs; and nobody reaches what another user of a fixture does."""
 
     def __init__(self, reached: set[int]) -> None:
         self._reached = reached
         self.fixtures: dict[Any, set[int]] = {}
         self.cpu: dict[Any, float] = {}
         """Processor seconds that making a fixture takes: any test may be the first to need it in a child."""
-        self.ended: list[Any] = []
+        self._ended: list[Any] = []
 
     @pytest.hookimpl(hookwrapper=True, tryfirst=True)
     def pytest_fixture_setup(self, fixturedef: Any, request: Any) -> Generator[None, Any, None]:
@@ -37,7 +37,26 @@ class ReachPlugin:
 
     def pytest_fixture_post_finalizer(self, fixturedef: Any, request: Any) -> None:
         """Note that a fixture was ended."""
-        self.ended.append(fixturedef)
+        self._ended.append(fixturedef)
+
+    @pytest.hookimpl(hookwrapper=True, tryfirst=True)
+    def pytest_runtest_setup(self, item: Any) -> Generator[None, Any, None]:
+        """Give what is reached before a test to the fixtures that are ended then: one with other parameters is."""
+        yield from self._ending()
+
+    @pytest.hookimpl(hookwrapper=True, tryfirst=True)
+    def pytest_runtest_teardown(self, item: Any) -> Generator[None, Any, None]:
+        """Give what is reached after a test to the fixtures that are ended then."""
+        yield from self._ending()
+
+    def _ending(self) -> Generator[None, Any, None]:
+        before = set(self._reached)
+        self._reached.clear()
+        self._ended.clear()
+        yield
+        for fixture in self._ended:
+            self.fixtures.setdefault(fixture, set()).update(self._reached)
+        self._reached.update(before)
 
 
 def first_run(runner: Runner, reached: set[int], note: Note, seconds: float) -> list[dict[str, Any]]:
@@ -50,11 +69,8 @@ def first_run(runner: Runner, reached: set[int], note: Note, seconds: float) -> 
     for index, item in enumerate(runner.items):
         note.write(index, deadline - time.monotonic())
         reached.clear()
-        plugin.ended.clear()
         started, used = time.monotonic(), time.process_time()
         failed = runner.one(index, runner.items[index + 1] if index + 1 < len(runner.items) else None)
-        for fixture in plugin.ended:
-            plugin.fixtures.setdefault(fixture, set()).update(reached)
         own.append(set(reached))
         tests.append(
             {

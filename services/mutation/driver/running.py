@@ -123,11 +123,25 @@ class Runner:
             capture.start_global_capturing()
         self.watcher.failed, self.watcher.message, self.watcher.skipped = None, "", False
         try:
-            item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+            with names_kept(item):
+                item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
         except BaseException as error:  # whatever leaves pytest would end the run: that is a failure
             self.watcher.message = f"{type(error).__name__} ended the run"
             return str(item.nodeid)
         return self.watcher.failed
+
+
+@contextlib.contextmanager
+def names_kept(item: Any) -> Iterator[None]:
+    """Let a doctest be run again: `doctest` empties its names once it has run."""
+    names = getattr(getattr(item, "dtest", None), "globs", None)
+    before = dict(names) if isinstance(names, dict) else {}
+    try:
+        yield
+    finally:
+        if isinstance(names, dict):
+            names.clear()
+            names.update(before)
 
 
 def prepare(session: Any, *, brief: bool) -> None:

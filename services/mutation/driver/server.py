@@ -96,10 +96,14 @@ class Server:
         self.started = time.monotonic()
         self.kills: dict[Unit | None, Counter[int]] = {}
         self.killed_by: dict[int, list[Site]] = {}
+        self.killed_once: set[int] = set()
+        """Tests that killed in a child of its own, and were not repeated there."""
         self.equivalent: dict[Site, bool] = {}
         self.recent: list[Job] = []
         self.stopped = False
         self.record = Record()
+        self.once: set[int] = set()
+        """Tests that could not be run twice in one process."""
         self.strands_pay = True
 
     @pytest.hookimpl(tryfirst=True)
@@ -348,7 +352,7 @@ class Server:
             job.variant = self.board.file_of[job.site].variant(job.site)
             self.wire.say("begin", id=job.site.id)
         strand = Strand(jobs)
-        look = QuickLook(self.board, self.runner, self.budget, self._order, self._killed)
+        look = QuickLook(self.board, self.runner, self.budget, self._order, self._killed, self.once)
         self.children.start(strand, lambda note: look.at(strand, note), self.budget.wall(self._order(jobs[0])[0]))
 
     def _take_strand(self, ending: Ending, pending: deque[Job], anew: list[dict[str, Any]]) -> None:
@@ -373,6 +377,8 @@ class Server:
             elif outcome.seen is Seen.CANNOT:
                 anew.append(self._anew_instead(job.site))
             else:
+                if outcome.seen is Seen.UNPROVEN:
+                    self.once.add(outcome.test)
                 job.looked, job.passed = True, outcome.seen is Seen.PASSED
                 pending.append(job)
         self.strands_pay = self.record.note(outcome.seen for _, outcome in seen)
@@ -465,6 +471,7 @@ class Server:
         self._killed(job, step)
         if verdict == "killed" and answer is not None:
             self.killed_by.setdefault(step, []).append(site)
+            self.killed_once.add(step)
         ran = answer["ran"] if answer is not None else job.order.index(step) + 1 if step in job.order else 1
         because = "" if ending.how in ("answered", "timeout") else f"{ending.how} {ending.signal}".strip()
         self._say(site, verdict, killed_by=self.tests[step]["id"], tests_run=ran, because=because)
@@ -481,6 +488,8 @@ class Server:
         excluded: set[int] = set()
         while doubtful := set(self.killed_by) - proven:
             unstable = self._unstable(doubtful)
+            # A second time, as those passed that killed among others: there are tests that fail every other time.
+            unstable |= self._unstable((doubtful & self.killed_once) - unstable)
             proven |= doubtful
             direct = {index for index in unstable if self.runner.direct.call(index) is not None}
             for index in direct:

@@ -1,11 +1,14 @@
 """Who judges mutants: forked children and their places, and whether it pays to look at several in one."""
 
+import doctest
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from quantum_suite.services.mutation.driver.children import Children, Note
+from quantum_suite.services.mutation.driver.running import names_kept
 from quantum_suite.services.mutation.driver.strands import Record, Seen
 
 
@@ -47,3 +50,12 @@ def test_strands_are_given_up_where_too_much_is_left_behind() -> None:
     assert all(good.note([Seen.KILLED] * 9 + [Seen.UNPROVEN]) for _ in range(10))
     assert bad.note([Seen.UNPROVEN] * 5)  # Few say little.
     assert not bad.note([Seen.KILLED] * 10 + [Seen.UNDER_WAY] * 10)
+
+
+def test_a_doctest_can_be_run_again() -> None:
+    source = ">>> n = value + 1\n>>> n\n3\n"
+    item = SimpleNamespace(dtest=doctest.DocTestParser().get_doctest(source, {"value": 2}, "again", None, None))
+    for _ in range(2):
+        with names_kept(item):
+            assert doctest.DocTestRunner().run(item.dtest).failed == 0
+    assert item.dtest.globs == {"value": 2}

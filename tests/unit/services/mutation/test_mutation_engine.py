@@ -268,15 +268,17 @@ async def test_mutants_that_breed_end_nobody_but_themselves(tmp_path: Path) -> N
 async def test_a_test_that_wavers_is_kept_apart(tmp_path: Path) -> None:
     files = {
         "m.py": "def f(n):\n    return n + 1\n",
-        "test_m.py": "import pathlib\nimport m\n\nSEEN = pathlib.Path(__file__).with_name('seen')\n\n\n"
-        "def test_first():\n    assert m.f(1) > -5\n    SEEN.touch()\n\n\n"
-        "def test_second():\n    m.f(1)\n    assert SEEN.exists()\n    SEEN.unlink()\n",
+        "test_m.py": "import pathlib\nimport m\n\nCOUNT = pathlib.Path(__file__).with_name('count')\n\n\n"
+        "def test_plain():\n    assert m.f(1) > -5\n\n\n"
+        "def test_every_other_time():\n    m.f(1)\n"
+        "    runs = len(COUNT.read_text()) if COUNT.exists() else 0\n"
+        "    COUNT.write_text('x' * (runs + 1))\n    assert runs % 2 == 0\n",
     }
     root = project(tmp_path, files)
-    request = MutationRequest(root, limits=LIMITS, verify_survivors=0, verify_killed=0)
+    request = MutationRequest(root, limits=LIMITS, workers=1, verify_survivors=0, verify_killed=0)
     report = await (await engine(tmp_path)).run(request)
     survivor = of(report, "1", "2")
-    assert survivor.killed_by != "test_m.py::test_second"
+    assert survivor.killed_by != "test_m.py::test_every_other_time"
     assert survivor.verdict in (MutantVerdict.SURVIVED, MutantVerdict.FLAKY)
 
 
@@ -523,3 +525,22 @@ async def test_default_arguments_are_judged_where_functions_live(tmp_path: Path)
         ("5", "6"): (told_apart, "test_m.py::test_looked_at"),
         ("6", "7"): (told_apart, "test_m.py::test_early"),
     }
+
+
+async def test_who_shares_a_fixture_meets_what_makes_and_ends_it_and_not_what_the_others_do(
+    tmp_path: Path,
+) -> None:
+    files = {
+        "m.py": "def made():\n    return [1]\n\n\ndef ended(things):\n    things.append(2)\n\n\n"
+        "def first(n):\n    return n > 3\n\n\ndef second(n):\n    return n > 4\n",
+        "conftest.py": "import m\nimport pytest\n\n\n@pytest.fixture(autouse=True)\ndef things():\n"
+        "    found = m.made()\n    yield found\n    m.ended(found)\n",
+        "test_m.py": "import m\n\n\ndef test_first():\n    assert m.first(9)\n\n\n"
+        "def test_second():\n    assert m.second(9)\n",
+    }
+    request = MutationRequest(project(tmp_path, files), limits=LIMITS, verify_survivors=0, verify_killed=0)
+    report = await (await engine(tmp_path)).run(request)
+    survivors = {r.mutant.function: r.tests_run for r in report.results if r.verdict is MutantVerdict.SURVIVED}
+    assert survivors == {"made": 2, "ended": 2, "first": 1, "second": 1}
+    assert of(report, "n > 3", "(n <= 3)").killed_by == "test_m.py::test_first"
+    assert of(report, "n > 4", "(n <= 4)").killed_by == "test_m.py::test_second"
