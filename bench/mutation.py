@@ -18,9 +18,11 @@ tests need, and `mutmut==3.8.1` (without it that side is left out). On each libr
 
 import argparse
 import ast
+import contextlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -39,6 +41,7 @@ from quantum_suite.services.sandbox.interface import Limits
 from quantum_suite.services.sandbox.opening import best_sandbox
 
 _NOT_RUN = (MutantVerdict.NO_COVERAGE, MutantVerdict.EQUIVALENT)
+_ENDING_SECONDS = 10.0
 _MUTMUT_NOT_RUN = (None, 33, 34)
 """Exit codes in mutmut's records: not yet, no tests, skipped."""
 
@@ -148,9 +151,17 @@ def measure_mutmut(row: Row, root: Path, python: Path, seconds: float) -> None:
     try:
         process.communicate(timeout=seconds)
     except subprocess.TimeoutExpired:
-        os.killpg(process.pid, 9)
-        process.communicate()
-    row.mutmut_seconds = time.monotonic() - started
+        # Asked first: killed at once it may leave half a record.
+        os.killpg(process.pid, signal.SIGINT)
+        row.mutmut_seconds = time.monotonic() - started
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.communicate(timeout=_ENDING_SECONDS)
+    else:
+        row.mutmut_seconds = time.monotonic() - started
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    # What it judged while it ended counts, too.
     codes = [
         code
         for record in (root / "mutants").rglob("*.meta")

@@ -32,9 +32,18 @@ _HOOKS = (
     "pytest_fixture_setup",
     "pytest_fixture_post_finalizer",
 )
-_WITHOUT_A_SAY = ("_pytest.", "anyio.", "pytest_asyncio.", "_hypothesis_pytestplugin", "pytest_timeout", "xdist.")
-"""Whose hooks change nothing for such tests: pytest's own, those for coroutines and marked tests, and one for
-other processes. Time limits are the driver's here."""
+_WITHOUT_A_SAY = (
+    "_pytest.",
+    "anyio.",
+    "pytest_asyncio.",
+    "_hypothesis_pytestplugin",
+    "pytest_benchmark.",
+    "pytest_cov.",
+    "pytest_timeout",
+    "xdist.",
+)
+"""Whose hooks change nothing for such tests: pytest's own, those for coroutines and marked tests, those of what
+measures, which is switched off, and one for other processes. Time limits are the driver's here."""
 
 Call = Callable[[], bool]
 
