@@ -33,6 +33,7 @@ from quantum_suite.services.mutation.driver.running import (
 from quantum_suite.services.mutation.driver.strands import (
     MOST_MUTANTS,
     MOST_TESTS,
+    Outcome,
     QuickLook,
     Record,
     Seen,
@@ -301,7 +302,7 @@ class Server:
         while pending or self.children.running:
             if time.monotonic() > self.plan.deadline:
                 self.stopped = True
-                self.children.end()
+                self._end(pending, anew)
                 return
             while pending and self._may_start(pending[0]):
                 if strand := self._strand(pending):
@@ -368,6 +369,20 @@ class Server:
         if strand.tainted:
             self._again(jobs, pending)
             return
+        self._take_seen(seen, pending, anew)
+        self.strands_pay = self.record.note(outcome.seen for _, outcome in seen)
+
+    def _end(self, pending: deque[Job], anew: list[dict[str, Any]]) -> None:
+        """The time is over: take what strands have proven, and end everybody."""
+        strands = [child.subject for child in self.children.running if isinstance(child.subject, Strand)]
+        self.children.end()
+        if not self.tree.restore():
+            for strand in strands:
+                self._take_seen(strand.parted()[1], pending, anew)
+
+    def _take_seen(
+        self, seen: Sequence[tuple[Job, Outcome]], pending: deque[Job], anew: list[dict[str, Any]]
+    ) -> None:
         for job, outcome in seen:
             if outcome.seen is Seen.KILLED:
                 self._killed(job, outcome.test)
@@ -381,7 +396,6 @@ class Server:
                     self.once.add(outcome.test)
                 job.looked, job.passed = True, outcome.seen is Seen.PASSED
                 pending.append(job)
-        self.strands_pay = self.record.note(outcome.seen for _, outcome in seen)
 
     def _is_loaded(self, site: Site) -> bool:
         return self.board.file_of[site].filename in self.board.loaded
