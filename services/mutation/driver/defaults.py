@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from types import FunctionType
 from typing import Any
 
-from quantum_suite.services.mutation.driver.model import Site
+from quantum_suite.services.mutation.driver.model import Site, last_name
 from quantum_suite.services.mutation.driver.text import SourceText
 
 _HARMLESS = frozenset(
@@ -95,13 +95,7 @@ def default_value(site: Site, source: SourceText) -> DefaultValue | None:
 
 
 def _plain_decorators(node: ast.AST) -> bool:
-    return all(_name(decorator) in _HARMLESS for decorator in getattr(node, "decorator_list", ()))
-
-
-def _name(node: ast.expr) -> str:
-    if isinstance(node, ast.Call):
-        return _name(node.func)
-    return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
+    return all(last_name(decorator) in _HARMLESS for decorator in getattr(node, "decorator_list", ()))
 
 
 def _covers(span: tuple[int, int], site: Site) -> bool:

@@ -11,6 +11,13 @@ from typing import Any
 FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 
 
+def last_name(node: ast.AST) -> str:
+    """Return the last part of a name, or of the name that is called; nothing for other expressions."""
+    if isinstance(node, ast.Call):
+        return last_name(node.func)
+    return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
+
+
 @dataclass(eq=False)
 class Unit:
     """An outermost function: what lies in it is switched by exchanging its code; what lies in none runs at

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import gc
-import heapq
 import os
 import sys
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -20,6 +19,7 @@ from quantum_suite.services.mutation.driver.compiled import Variant
 from quantum_suite.services.mutation.driver.guarded_tree import GuardedTree
 from quantum_suite.services.mutation.driver.loading import Switchboard
 from quantum_suite.services.mutation.driver.model import Site, Unit
+from quantum_suite.services.mutation.driver.precedence import Precedence
 from quantum_suite.services.mutation.driver.reach import first_run
 from quantum_suite.services.mutation.driver.running import (
     Budget,
@@ -41,12 +41,10 @@ from quantum_suite.services.mutation.driver.strands import (
 )
 from quantum_suite.services.mutation.driver.wire import Wire
 
-_LIKELY = 6
 _ASIDE = 10
 _TRIES = 2
 _MOST_NAMED = 5_000
 _PAUSE_SECONDS = 0.02
-_LIGHT_SECONDS = 0.01
 
 
 @dataclass
@@ -95,7 +93,6 @@ class Server:
         self.wire = wire
         self.watcher = watcher
         self.started = time.monotonic()
-        self.kills: dict[Unit | None, Counter[int]] = {}
         self.killed_by: dict[int, list[Site]] = {}
         self.killed_once: set[int] = set()
         """Tests that killed in a child of its own, and were not repeated there."""
@@ -229,12 +226,7 @@ class Server:
     def _know(self, tests: list[dict[str, Any]]) -> None:
         self.tests = tests
         self.budget = Budget(tests)
-        self.reaching: dict[int, list[int]] = {}
-        for index, test in enumerate(tests):
-            if not test["skipped"] and not test["aside"]:
-                for number in test["reached"]:
-                    self.reaching.setdefault(number, []).append(index)
-        self.reach_size = [len(test["reached"]) for test in tests]
+        self.precedence = Precedence(tests, self.budget, self.runner)
 
     def _sort(self, good: set[Unit]) -> tuple[deque[Job], list[dict[str, Any]]]:
         """Say what is known without running, and part the rest: by switch, or by importing anew."""
@@ -250,10 +242,10 @@ class Server:
                 anew.append(self._anew(site, "import_time", self._callers(site)))
             elif site.unit is not None and site.statement in self.at_import:
                 anew.append(self._anew(site, "called at import", None))
-            elif not self._reaching(site):
+            elif not self.precedence.reaching(site):
                 self._say(site, "no_coverage")
             elif site.unit is not None and self._is_loaded(site) and site.unit not in good:
-                anew.append(self._anew(site, "cannot be switched", self._reaching(site)))
+                anew.append(self._anew(site, "cannot be switched", self.precedence.reaching(site)))
             else:
                 pending.append(Job(site, [], None, alone=site.id in self.plan.suspects))
         if self.plan.suspects:
@@ -275,26 +267,19 @@ class Server:
         about = site.about if site.operator == "default" else None
         if about is None or self.at_import.intersection(about.statements):
             return None
-        return self._reaching(site)
-
-    def _reaching(self, site: Site) -> list[int]:
-        """Return the tests that reach the statement of a mutant, or the function that it is about."""
-        if site.statement is not None:
-            return self.reaching.get(site.statement, [])
-        numbers = site.about.statements if site.about is not None else ()
-        return sorted({index for number in numbers for index in self.reaching.get(number, ())})
+        return self.precedence.reaching(site)
 
     def _anew(self, site: Site, why: str, tests: list[int] | None) -> dict[str, Any]:
-        usable = [i for i, test in enumerate(self.tests) if not test["skipped"] and not test["aside"]]
+        usable = self.precedence.usable
         chosen = usable if tests is None else tests or usable[:1]
-        kills = self._kills_near(site)
-        near = set(self._reaching(site)).intersection(chosen)
-        first = heapq.nsmallest(_LIKELY, near, key=lambda i: self._promise(i, kills))
+        first = self.precedence.likely(site, set(self.precedence.reaching(site)).intersection(chosen))
         return {"id": site.id, "why": why, "first": first, "tests": None if tests is None else chosen}
 
     def _anew_instead(self, site: Site) -> dict[str, Any]:
         """Have what cannot be switched on after all judged by importing anew."""
-        return self._anew(site, "import_time" if site.unit is None else "cannot be switched", self._reaching(site))
+        return self._anew(
+            site, "import_time" if site.unit is None else "cannot be switched", self.precedence.reaching(site)
+        )
 
     # Judging by switch
 
@@ -329,7 +314,7 @@ class Server:
         if loaded and job.variant is None:
             anew.append(self._anew_instead(site))
             return
-        job.order = self._order(job)
+        job.order = self.precedence.order(job.site, job.excluded)
         if job.passed:
             # Those it has met and passed are not likely to notice it now.
             job.order = [*job.order[MOST_TESTS:], *job.order[:MOST_TESTS]]
@@ -353,8 +338,9 @@ class Server:
             job.variant = self.board.file_of[job.site].variant(job.site)
             self.wire.say("begin", id=job.site.id)
         strand = Strand(jobs)
-        look = QuickLook(self.board, self.runner, self.budget, self._order, self._killed, self.once)
-        self.children.start(strand, lambda note: look.at(strand, note), self.budget.wall(self._order(jobs[0])[0]))
+        look = QuickLook(self.board, self.runner, self.budget, self.precedence, self.once)
+        first = self.precedence.order(jobs[0].site)[0]
+        self.children.start(strand, lambda note: look.at(strand, note), self.budget.wall(first))
 
     def _take_strand(self, ending: Ending, pending: deque[Job], anew: list[dict[str, Any]]) -> None:
         """Take what was proven, and have the others judged each in a child of its own."""
@@ -385,7 +371,7 @@ class Server:
     ) -> None:
         for job, outcome in seen:
             if outcome.seen is Seen.KILLED:
-                self._killed(job, outcome.test)
+                self.precedence.killed(job.site, outcome.test)
                 self.killed_by.setdefault(outcome.test, []).append(job.site)
                 killer = self.tests[outcome.test]["id"]
                 self._say(job.site, "killed", killed_by=killer, tests_run=outcome.ran, because="")
@@ -412,26 +398,6 @@ class Server:
             self.budget.arm(index)
 
         return self.runner.run(job.order, begin)
-
-    def _order(self, job: Job) -> list[int]:
-        """Tests that killed neighbours first, then those that reach least else, then the rest, heavy ones last."""
-        tests = [i for i in self._reaching(job.site) if i not in job.excluded]
-        kills = self._kills_near(job.site)
-        likely = heapq.nsmallest(_LIKELY, tests, key=lambda i: self._promise(i, kills))
-        first = set(likely)
-        rest = (i for i in tests if i not in first)
-        return likely + sorted(rest, key=lambda i: self.runner.patience(i, i, self.budget))
-
-    def _killed(self, job: Job, index: int) -> None:
-        self.kills.setdefault(job.site.unit or job.site.about, Counter())[index] += 1
-
-    def _kills_near(self, site: Site) -> Counter[int]:
-        return self.kills.get(site.unit or site.about) or Counter()
-
-    def _promise(self, index: int, kills: Counter[int]) -> tuple[float, int, int, float]:
-        """Sort tests by what they killed nearby for the time they take, then by how little else they reach."""
-        cost = self.budget.cost(index)
-        return -kills[index] / (_LIGHT_SECONDS + cost), self.budget.weight(index), self.reach_size[index], cost
 
     def _take(self, ending: Ending, pending: deque[Job], anew: list[dict[str, Any]]) -> None:
         job: Job = ending.subject
@@ -482,7 +448,7 @@ class Server:
             killer = answer["failed"]
             step = next((i for i in job.order if self.tests[i]["id"] == killer), step)
         verdict = "timeout" if ending.how == "timeout" else "killed"
-        self._killed(job, step)
+        self.precedence.killed(job.site, step)
         if verdict == "killed" and answer is not None:
             self.killed_by.setdefault(step, []).append(site)
             self.killed_once.add(step)
@@ -517,7 +483,7 @@ class Server:
             for index in sorted(unstable | direct):
                 for site in self.killed_by.pop(index):
                     job = Job(site, [], None, excluded=frozenset(excluded))
-                    if self._order(job):
+                    if self.precedence.order(site, job.excluded):
                         again.append(job)
                     else:
                         self._say(site, "flaky", killed_by=self.tests[index]["id"])

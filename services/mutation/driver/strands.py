@@ -12,12 +12,13 @@ import itertools
 import mmap
 import time
 from collections import Counter
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from quantum_suite.services.mutation.driver.children import Note
 from quantum_suite.services.mutation.driver.loading import Switchboard
+from quantum_suite.services.mutation.driver.precedence import Precedence
 from quantum_suite.services.mutation.driver.running import Budget, Runner
 
 MOST_MUTANTS = 24
@@ -106,10 +107,7 @@ class QuickLook:
     board: Switchboard
     runner: Runner
     budget: Budget
-    tests_for: Callable[[Any], Sequence[int]]
-    """Returns the tests that a job is to meet, likely killers first."""
-    killed: Callable[[Any, int], None]
-    """Is told which test killed a job: neighbours meet it first."""
+    precedence: Precedence
     once: Container[int]
     """Tests that cannot be run twice in one process."""
 
@@ -126,12 +124,12 @@ class QuickLook:
             if outcome.seen is Seen.UNPROVEN:
                 break
             if outcome.seen is Seen.KILLED:
-                self.killed(job, outcome.test)
+                self.precedence.killed(job.site, outcome.test)
         return {"failed": None}
 
     def light(self, job: Any) -> list[int]:
         """Return the tests of this look: the first ones that take no time and can be repeated."""
-        usable = (i for i in self.tests_for(job) if i not in self.once and not self.budget.weight(i))
+        usable = (i for i in self.precedence.order(job.site) if i not in self.once and not self.budget.weight(i))
         return list(itertools.islice(usable, MOST_TESTS))
 
     def _one(self, job: Any, note: Note) -> Outcome:

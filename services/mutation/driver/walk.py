@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from quantum_suite.services.mutation.driver.model import Edit, FunctionNode, ProbedList, Site, Unit
+from quantum_suite.services.mutation.driver.model import Edit, FunctionNode, ProbedList, Site, Unit, last_name
 from quantum_suite.services.mutation.driver.operators import (
     assigned_changes,
     condition_changes,
@@ -166,7 +166,7 @@ class Walk:
         self._body(node, "body", where)
 
     def _function(self, node: ast.FunctionDef | ast.AsyncFunctionDef, where: _Where) -> None:
-        if any(_last_name(decorator) == "overload" for decorator in node.decorator_list):
+        if any(last_name(decorator) == "overload" for decorator in node.decorator_list):
             return
         first_line = node.decorator_list[0].lineno if node.decorator_list else node.lineno
         unit = where.unit or self._unit(node, where, node.name, first_line)
@@ -243,8 +243,8 @@ class Walk:
         elif isinstance(node, ast.IfExp):
             self._condition(node, "test", where)
             self._all(node, ("body", "orelse"), where)
-        elif isinstance(node, ast.Call) and _last_name(node.func) in _TYPE_MAKERS:
-            self._all(node, ("args",) if _last_name(node.func) == "cast" else (), where)
+        elif isinstance(node, ast.Call) and last_name(node.func) in _TYPE_MAKERS:
+            self._all(node, ("args",) if last_name(node.func) == "cast" else (), where)
         elif type(node).__name__ == "TemplateStr" or _is_type(node):
             return
         else:
@@ -343,29 +343,23 @@ def _is_docstring(owner: ast.AST, node: ast.stmt) -> bool:
     )
 
 
-def _last_name(node: ast.AST) -> str:
-    if isinstance(node, ast.Call):
-        return _last_name(node.func)
-    return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
-
-
 def _is_type(node: ast.AST) -> bool:
-    return isinstance(node, ast.Subscript) and _last_name(node.value) in _TYPE_FORMS
+    return isinstance(node, ast.Subscript) and last_name(node.value) in _TYPE_FORMS
 
 
 def _left_alone(node: ast.stmt, where: _Where) -> bool:
     if isinstance(node, (ast.Assert, ast.Import, ast.ImportFrom)):
         return True
     if isinstance(node, ast.If):
-        if _last_name(node.test) == "TYPE_CHECKING":
+        if last_name(node.test) == "TYPE_CHECKING":
             return True
-        return isinstance(node.test, ast.Compare) and _last_name(node.test.left) == "__name__" and not where.unit
-    if isinstance(node, ast.AnnAssign) and _last_name(node.annotation) == "TypeAlias":
+        return isinstance(node.test, ast.Compare) and last_name(node.test.left) == "__name__" and not where.unit
+    if isinstance(node, ast.AnnAssign) and last_name(node.annotation) == "TypeAlias":
         return True
     if isinstance(node, (ast.Assign, ast.AnnAssign, ast.AugAssign)) and where.unit is None:
         targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-        return any(_last_name(target).startswith("__") for target in targets)
+        return any(last_name(target).startswith("__") for target in targets)
     if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
         func = node.value.func
-        return isinstance(func, ast.Attribute) and func.attr in _LOG_METHODS and _last_name(func.value) in _LOGGERS
+        return isinstance(func, ast.Attribute) and func.attr in _LOG_METHODS and last_name(func.value) in _LOGGERS
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
