@@ -57,8 +57,10 @@ def choose_runner(runners: Sequence[Runner], root: Path, asked: str | None = Non
         found.pop("pytest", None)
     if not found:
         raise CallerError(
-            f"No tests were recognised in {root}.",
-            f"Name the runner: {', '.join(RUNNER_NAMES)}; or name the folder that holds the project.",
+            # The root is a private copy; its folder is called as the project's.
+            f"No tests were recognised in the folder '{root.name}'.",
+            "Name the folder that holds the project, or, where the tool takes one, the runner: "
+            f"{', '.join(RUNNER_NAMES)}.",
             argument="runner",
         )
     (runner, why), *others = found.values()
