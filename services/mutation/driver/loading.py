@@ -90,6 +90,10 @@ class Switchboard:
                     good.add(unit)
         return good
 
+    def is_loaded(self, site: Site) -> bool:
+        """Whether the file of a mutant was imported."""
+        return self.file_of[site].filename in self.loaded
+
     def switch_on(self, site: Site, variant: Variant) -> bool:
         """Make one mutant true from here on; False, and nothing was changed, when a living function cannot take
         it."""
