@@ -5,7 +5,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -24,6 +24,7 @@ def build_app() -> typer.Typer:
         name="quantum",
         help="One MCP endpoint from which an AI assistant drives a whole DevSecOps platform.",
         epilog=EPILOG,
+        callback=options,
         no_args_is_help=True,
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
@@ -36,6 +37,22 @@ def build_app() -> typer.Typer:
     auditing.declare(app)
     app.command()(version)
     return app
+
+
+def say_version(asked: bool) -> None:
+    """Say the version and leave."""
+    if asked:
+        version()
+        raise typer.Exit
+
+
+def options(
+    asked: Annotated[
+        bool,
+        typer.Option("--version", is_eager=True, callback=say_version, help="Show the version and leave."),
+    ] = False,
+) -> None:
+    """What may stand before a command; `build_app` has the words that help shows."""
 
 
 def version(as_json: Json = False) -> None:

@@ -38,6 +38,7 @@ def test_help_names_every_exit_code(quantum: Quantum) -> None:
 
 def test_version_says_the_same_to_people_and_machines(quantum: Quantum) -> None:
     assert f"quantum-suite {__version__}" in quantum("version").out
+    assert quantum("--version") == quantum("version")
     assert json.loads(quantum("version", "--json").out)["version"] == __version__
 
 
@@ -54,7 +55,7 @@ def loaded(program: str, names: Sequence[str]) -> str:
     return done.stdout.splitlines()[-1]
 
 
-@pytest.mark.parametrize("arguments", ["--help", "version", "call --help", "keys --help"])
+@pytest.mark.parametrize("arguments", ["--help", "--version", "version", "call --help", "keys --help"])
 def test_help_and_version_load_nothing_heavy(arguments: str) -> None:
     program = (
         "from quantum_suite.hub.cli.main import main\n"
