@@ -14,7 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 
 _LOOK_SECONDS = 0.25
 _TICK_SECONDS = 0.02
@@ -97,6 +97,21 @@ def passed(ending: Ending) -> bool:
     return ending.answer is not None and ending.answer.get("failed", "error") is None
 
 
+class Reply:
+    """What a child answers with."""
+
+    def __init__(self, note: Note, pipe: int) -> None:
+        self._note = note
+        self._pipe = pipe
+
+    def give(self, work: Callable[[Note], Any]) -> NoReturn:
+        """Answer what `work` returns, and end."""
+        try:
+            _write_all(self._pipe, json.dumps(_answer(work, self._note)).encode() + b"\n")
+        finally:
+            os._exit(0)
+
+
 class Children:
     """As many children as there are places; each in a session and a temporary folder of its own."""
 
@@ -123,6 +138,12 @@ class Children:
 
     def start(self, subject: Any, work: Callable[[Note], Any], seconds: float) -> None:
         """Fork a child that answers what `work` returns. `seconds` is its first deadline; it notes more."""
+        reply = self.fork(subject, seconds)
+        if reply is not None:
+            reply.give(work)
+
+    def fork(self, subject: Any, seconds: float) -> Reply | None:
+        """Fork a child that goes on from here; it gets what it answers with, and the parent None."""
         folder = tempfile.mkdtemp(prefix="child-", dir=self._folder)
         note = Note()
         note.write(-1, seconds)
@@ -134,13 +155,14 @@ class Children:
                 os.close(reading)
                 self._become(folder)
                 note.bound(os.getpid(), self._processes)
-                _write_all(writing, json.dumps(_answer(work, note)).encode() + b"\n")
-            finally:
+                return Reply(note, writing)
+            except BaseException:  # a child must never go on as its parent
                 os._exit(0)
         os.close(writing)
         os.set_blocking(reading, False)
         now = time.monotonic()
         self.running.append(Child(pid, reading, note, folder, subject, now, now))
+        return None
 
     def _become(self, folder: str) -> None:
         """Turn into a child: own session, own temporary files, nobody's descriptors, limits."""

@@ -65,6 +65,13 @@ class Server:
         self.watcher = watcher
         self.started = time.monotonic()
         self.equivalent: dict[Site, bool] = {}
+        self.early = False
+        """Whether the conftests have imported the project."""
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection(self) -> None:
+        """Look whether the project is already here."""
+        self.early = self.board.given
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: Any) -> bool | None:
@@ -80,7 +87,7 @@ class Server:
         self.runner = Runner(session, self.watcher)
         self.at_import = set(self.board.reached)
         # Whoever judges by importing anew can make itself ready meanwhile.
-        self.wire.say("collected", foreign=_foreign_modules(self.tree.root))
+        self.wire.say("collected", foreign=_foreign_modules(self.tree.root), early=self.early)
         self.board.find_living()
         gc.collect()
         gc.freeze()

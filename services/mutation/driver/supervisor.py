@@ -13,7 +13,9 @@ from typing import Any
 import pytest
 
 from quantum_suite.services.mutation.driver import loading, pytest_setup
-from quantum_suite.services.mutation.driver.anew import Anew, AnewServer, Known
+from quantum_suite.services.mutation.driver.anew import Anew
+from quantum_suite.services.mutation.driver.anew_server import AnewServer
+from quantum_suite.services.mutation.driver.anew_work import Known
 from quantum_suite.services.mutation.driver.children import Children
 from quantum_suite.services.mutation.driver.compiled import MutatedFile
 from quantum_suite.services.mutation.driver.guarded_tree import GuardedTree
@@ -42,6 +44,8 @@ class Supervisor:
         self.anew: list[dict[str, Any]] = []
         self.collecting = 1.0
         self.foreign: list[str] = []
+        self.early = False
+        """Whether the conftests import the project."""
         self.ready: _Forked | None = None
         """A server for judging by importing anew that makes itself ready while others work."""
         self.without_session = False
@@ -221,7 +225,7 @@ class Supervisor:
     def _learned(self, kind: str, event: dict[str, Any]) -> None:
         """Take in what one server tells for another."""
         if kind == "collected":
-            self.foreign = event["foreign"]
+            self.foreign, self.early = event["foreign"], event["early"]
             if self.ready is None:
                 self.ready = self._fork(self._serve_anew)
         elif kind == "warm":
@@ -286,28 +290,22 @@ class Supervisor:
                 break
 
     def _serve_anew(self, wire: Wire, asked: int) -> None:
-        board = self.board
-        board.probing = False
+        self.board.probing = False
         server = AnewServer(
-            board,
+            self.board,
             self.tree,
             self._children(wire.descriptor),
             wire,
             lambda: self._asked(asked),
             deadline=self.deadline,
-            foreign=self.foreign,
+            arguments=self.arguments,
             narrow=not self.request["tests"],
         )
-        server.arguments = self.arguments
-        loading.install(board)
+        loading.install(self.board)
         if self.without_session:
-            server.serve(None)
-            wire.say("served", stopped=bool(server.jobs))
-            return
-        pytest.main(self.arguments, plugins=[server])
-        # Here only when the project was imported before collecting: not the place to import it anew from.
-        if self._asked(asked)[1]:
-            wire.say("without")
+            server.serve_alone()
+        else:
+            server.serve_in_pytest(self.foreign, early=self.early)
 
     def _asked(self, descriptor: int) -> tuple[Known, list[Anew]]:
         """Wait, in a server, for what it is to do."""
@@ -317,7 +315,8 @@ class Supervisor:
             return Known([], 0.0), []
         asked = json.loads(data)
         jobs = [Anew(self.sites[job["id"]], job["why"], job["first"], job["tests"]) for job in asked["jobs"]]
-        import_once(asked["warm"][0])
+        if not self.without_session:
+            import_once(asked["warm"][0])
         compile_once(asked["warm"][1])
         return Known(asked["tests"], asked["collecting"]), jobs
 

@@ -543,3 +543,43 @@ async def test_who_shares_a_fixture_meets_what_makes_and_ends_it_and_not_what_th
     assert survivors == {"made": 2, "ended": 2, "first": 1, "second": 1}
     assert of(report, "n > 3", "(n <= 3)").killed_by == "test_m.py::test_first"
     assert of(report, "n > 4", "(n <= 4)").killed_by == "test_m.py::test_second"
+
+
+AT_IMPORT = {
+    "m.py": "RATE = 2\nSTEP = 5\nUNUSED = 7\n\n\ndef price(n):\n    return RATE * n + STEP\n",
+    "tests/test_m.py": "import m\n\n\ndef test_nothing():\n    assert m\n\n\n"
+    "def test_price():\n    assert m.price(3) == 11\n\n\ndef test_made(made):\n    assert made == 7\n",
+}
+CONFTEST = "import m\nimport pytest\n\n\n@pytest.fixture\ndef made():\n    return m.price(1)\n"
+# Whatever the tests bring in is brought in early, to be shared: too early for this one.
+PATCHING = "import sys\n\nassert 'colorsys' not in sys.modules\nimport colorsys\n"
+BREAKING = "import m\n\nassert m.UNUSED == 7\n"
+
+
+@pytest.mark.parametrize(
+    ("conftests", "unused"),
+    [
+        pytest.param({"tests/conftest.py": CONFTEST}, None, id="read while collecting"),
+        pytest.param({"conftest.py": CONFTEST}, None, id="read before"),
+        pytest.param({"conftest.py": CONFTEST + BREAKING}, "import", id="ended by a mutant"),
+        pytest.param({"conftest.py": PATCHING + CONFTEST}, None, id="patching before others import"),
+        pytest.param(
+            {"conftest.py": CONFTEST, "early.py": "import m\n", "pytest.ini": "[pytest]\naddopts = -p early\n"},
+            None,
+            id="after a plugin",
+        ),
+    ],
+)
+async def test_what_runs_at_import_is_judged_whoever_imports_it_first(
+    tmp_path: Path, conftests: Mapping[str, str], unused: str | None
+) -> None:
+    root = project(tmp_path, AT_IMPORT | conftests)
+    request = MutationRequest(root, paths=("m.py",), limits=LIMITS, python=Path(sys.executable))
+    report = await (await engine(tmp_path)).run(request)
+    judged = {r.mutant.original: r for r in report.results if r.verdict is MutantVerdict.IMPORT_TIME}
+    assert {place: r.killed_by for place, r in judged.items()} == {
+        "2": "tests/test_m.py::test_price",
+        "5": "tests/test_m.py::test_price",
+        "7": unused,
+    }
+    assert report.disagreements == ()
