@@ -150,6 +150,8 @@ class _Alone:
         if session.testsfailed:
             return None
         self.answer = self._run(session)
+        # What plugins do at the end is not the last test's.
+        arm(0.0)
         return True
 
 

@@ -237,5 +237,5 @@ class Budget:
 
 
 def arm(seconds: float) -> None:
-    """Have this process killed after so many seconds of processor time from now."""
+    """Have this process killed after so many seconds of processor time from now; 0 for not at all."""
     signal.setitimer(signal.ITIMER_PROF, seconds)

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from quantum_suite.services.mutation.driver import loading, pytest_setup
-from quantum_suite.services.mutation.driver.anew import Anew
 from quantum_suite.services.mutation.driver.anew_server import AnewServer
-from quantum_suite.services.mutation.driver.anew_work import Known
 from quantum_suite.services.mutation.driver.children import Children
 from quantum_suite.services.mutation.driver.compiled import MutatedFile
+from quantum_suite.services.mutation.driver.forked import Forked, Told
 from quantum_suite.services.mutation.driver.guarded_tree import GuardedTree
 from quantum_suite.services.mutation.driver.loading import Switchboard
 from quantum_suite.services.mutation.driver.model import Site
-from quantum_suite.services.mutation.driver.running import Watcher, compile_once, import_once
+from quantum_suite.services.mutation.driver.running import Watcher
 from quantum_suite.services.mutation.driver.server import Plan, Server
 from quantum_suite.services.mutation.driver.wire import Wire
 
@@ -39,14 +36,12 @@ class Supervisor:
         self.done: set[str] = set()
         self.under_way: set[str] = set()
         self.deaths: dict[str, int] = {}
-        self.private: list[int] = []
-        """Descriptors that servers must not have: who holds the end of a pipe keeps it open."""
+        self.servers: list[Forked] = []
         self.anew: list[dict[str, Any]] = []
         self.collecting = 1.0
-        self.foreign: list[str] = []
-        self.early = False
-        """Whether the conftests import the project."""
-        self.ready: _Forked | None = None
+        self.surroundings: dict[str, Any] = {}
+        """What is around the project: who judges by importing anew makes use of that."""
+        self.ready: Forked | None = None
         """A server for judging by importing anew that makes itself ready while others work."""
         self.without_session = False
         self.outcome = ""
@@ -63,6 +58,7 @@ class Supervisor:
         self.arguments = pytest_setup.arguments(
             self.request["folder"], self.request["arguments"], self.request["tests"]
         )
+        self.ready = self._fork(self._serve_anew)
         servers = 0
         while not self.outcome and servers < _MOST_SERVERS:
             servers += 1
@@ -73,7 +69,7 @@ class Supervisor:
         if self.outcome == "served" and self.anew:
             self._judge_anew()
         if self.ready is not None:
-            self._listen(self.ready)
+            self.ready.end()
         self.wire.say("done")
 
     # What there is
@@ -138,40 +134,35 @@ class Supervisor:
         if not self.outcome:
             self._blame()
 
-    def _fork(self, serve: Callable[[Wire, int], None]) -> _Forked:
-        """Fork a server. It gets a wire to speak on, and a descriptor to read from what it is to do."""
+    def _fork(self, serve: Callable[[Wire, Told], None]) -> Forked:
+        """Fork a server. It gets a wire to speak on, and what it is told."""
         reading, writing = os.pipe()
-        asked, asking = os.pipe()
-        private = [self.wire.descriptor, reading, asking, *self.private]
+        told, telling = os.pipe()
+        private = [self.wire.descriptor, reading, telling]
+        private += [descriptor for server in self.servers for descriptor in server.descriptors]
         pid = os.fork()
         if not pid:
             for descriptor in private:
                 os.close(descriptor)
             try:
                 os.setsid()
-                serve(Wire(writing), asked)
+                serve(Wire(writing), Told(told))
             finally:
                 os._exit(0)
         os.close(writing)
-        os.close(asked)
-        self.private += [reading, asking]
-        return _Forked(pid, reading, asking)
+        os.close(told)
+        self.servers.append(Forked(pid, reading, telling))
+        return self.servers[-1]
 
-    def _listen(self, forked: _Forked) -> None:
-        """Hear a server until it ends. Who has not been told what to do until now learns that there is nothing."""
-        forked.tell(None)
-        self.private.remove(forked.asking)
-        try:
-            for event in _events(forked.reading):
-                self._heard(event)
-        finally:
-            os.close(forked.reading)
-            self.private.remove(forked.reading)
-            os.waitpid(forked.pid, 0)
+    def _listen(self, server: Forked) -> None:
+        """Hear a server until it ends."""
+        for event in server.heard():
+            self._heard(event)
+        self.servers.remove(server)
 
-    def _serve(self, wire: Wire, asked: int) -> None:
+    def _serve(self, wire: Wire, told: Told) -> None:
         """Be a server. Ends without having said so only when it is killed."""
-        os.close(asked)
+        told.close()
         children = self._children(wire.descriptor)
         server = Server(self.plan, self.board, self.tree, children, wire, Watcher(brief=True))
         server.watcher.brief = False
@@ -184,10 +175,10 @@ class Supervisor:
         except BaseException as error:  # a plugin or a conftest may raise anything
             wire.say("refused", reason=f"pytest could not start: {type(error).__name__}: {error}", tests=[])
             return
-        if not hasattr(server, "runner"):
-            printed = os.pread(output, 1 << 20, max(0, os.fstat(output).st_size - 4000)).decode("utf-8", "replace")
-            reason = f"The tests cannot be run: {pytest_setup.describe_exit(code)}."
-            wire.say("refused", reason=reason, tests=[], message=printed[-3000:], no_tests=code == 5)
+        # Here only when it did not come to serving.
+        printed = os.pread(output, 1 << 20, max(0, os.fstat(output).st_size - 4000)).decode("utf-8", "replace")
+        reason = f"The tests cannot be run: {pytest_setup.describe_exit(code)}."
+        wire.say("refused", reason=reason, tests=[], message=printed[-3000:], no_tests=code == 5)
 
     def _children(self, descriptor: int) -> Children:
         request = self.request
@@ -225,9 +216,10 @@ class Supervisor:
     def _learned(self, kind: str, event: dict[str, Any]) -> None:
         """Take in what one server tells for another."""
         if kind == "collected":
-            self.foreign, self.early = event["foreign"], event["early"]
-            if self.ready is None:
-                self.ready = self._fork(self._serve_anew)
+            if not self.surroundings:
+                self.surroundings = {"foreign": event["foreign"], "early": event["early"]}
+                assert self.ready is not None
+                self.ready.tell(self.surroundings)
         elif kind == "warm":
             self.plan.imported, self.plan.patterns = event["imported"], event["patterns"]
         else:
@@ -271,16 +263,7 @@ class Supervisor:
             before = len(self.anew)
             self.outcome = ""
             self.under_way = set()
-            forked, self.ready = self.ready or self._fork(self._serve_anew), None
-            forked.tell(
-                {
-                    "warm": [self.plan.imported, self.plan.patterns],
-                    "tests": self.plan.tests,
-                    "collecting": self.collecting,
-                    "jobs": self.anew,
-                }
-            )
-            self._listen(forked)
+            self._listen(self._told_jobs())
             self.anew = [job for job in self.anew if job["id"] not in self.done]
             if self.outcome == "without":
                 self.outcome = "served"
@@ -289,14 +272,32 @@ class Supervisor:
             elif len(self.anew) == before:
                 break
 
-    def _serve_anew(self, wire: Wire, asked: int) -> None:
+    def _told_jobs(self) -> Forked:
+        """Return a server that has been told what is to be judged."""
+        server, self.ready = self.ready, None
+        if server is None:
+            server = self._fork(self._serve_anew)
+            server.tell(self.surroundings)
+        server.tell(
+            {
+                "imported": self.plan.imported,
+                "patterns": self.plan.patterns,
+                "tests": self.plan.tests,
+                "collecting": self.collecting,
+                "jobs": self.anew,
+            }
+        )
+        return server
+
+    def _serve_anew(self, wire: Wire, told: Told) -> None:
         self.board.probing = False
         server = AnewServer(
             self.board,
             self.tree,
             self._children(wire.descriptor),
             wire,
-            lambda: self._asked(asked),
+            told,
+            self.sites,
             deadline=self.deadline,
             arguments=self.arguments,
             narrow=not self.request["tests"],
@@ -305,20 +306,7 @@ class Supervisor:
         if self.without_session:
             server.serve_alone()
         else:
-            server.serve_in_pytest(self.foreign, early=self.early)
-
-    def _asked(self, descriptor: int) -> tuple[Known, list[Anew]]:
-        """Wait, in a server, for what it is to do."""
-        with open(descriptor, "rb") as file:
-            data = file.read()
-        if not data:
-            return Known([], 0.0), []
-        asked = json.loads(data)
-        jobs = [Anew(self.sites[job["id"]], job["why"], job["first"], job["tests"]) for job in asked["jobs"]]
-        if not self.without_session:
-            import_once(asked["warm"][0])
-        compile_once(asked["warm"][1])
-        return Known(asked["tests"], asked["collecting"]), jobs
+            server.serve_in_pytest()
 
     def _blame_anew(self) -> None:
         suspects = self.under_way - self.done
@@ -331,30 +319,3 @@ class Supervisor:
                     "result", id=ident, verdict="killed", killed_by=None, because="ended who ran the tests"
                 )
         self.anew = [job for job in self.anew if job["id"] not in self.done]
-
-
-class _Forked:
-    """A server that was forked."""
-
-    def __init__(self, pid: int, reading: int, asking: int) -> None:
-        self.pid = pid
-        self.reading = reading
-        self.asking = asking
-        self._told = False
-
-    def tell(self, what: dict[str, Any] | None) -> None:
-        """Say what it is to do, once; it may be dead by now."""
-        if self._told:
-            return
-        self._told = True
-        with contextlib.suppress(BrokenPipeError), open(self.asking, "wb") as file:  # noqa: PTH123 - there is no path
-            if what is not None:
-                file.write(json.dumps(what).encode())
-
-
-def _events(descriptor: int) -> Iterator[dict[str, Any]]:
-    rest = b""
-    while data := os.read(descriptor, 1 << 16):
-        *lines, rest = (rest + data).split(b"\n")
-        for line in lines:
-            yield json.loads(line)

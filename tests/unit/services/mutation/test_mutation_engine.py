@@ -574,7 +574,7 @@ async def test_what_runs_at_import_is_judged_whoever_imports_it_first(
     tmp_path: Path, conftests: Mapping[str, str], unused: str | None
 ) -> None:
     root = project(tmp_path, AT_IMPORT | conftests)
-    request = MutationRequest(root, paths=("m.py",), limits=LIMITS, python=Path(sys.executable))
+    request = MutationRequest(root, paths=("m.py",), limits=LIMITS, python=Path(sys.executable), verify_killed=0)
     report = await (await engine(tmp_path)).run(request)
     judged = {r.mutant.original: r for r in report.results if r.verdict is MutantVerdict.IMPORT_TIME}
     assert {place: r.killed_by for place, r in judged.items()} == {
@@ -583,3 +583,16 @@ async def test_what_runs_at_import_is_judged_whoever_imports_it_first(
         "7": unused,
     }
     assert report.disagreements == ()
+
+
+async def test_a_conftest_that_judges_at_the_end_has_its_say_in_fresh_processes(tmp_path: Path) -> None:
+    files = {
+        "m.py": "def f(n):\n    return n + 1\n",
+        "conftest.py": "def pytest_sessionfinish(session):\n    from m import f\n\n"
+        "    if f(1) != 2:\n        session.exitstatus = 1\n",
+        "test_m.py": "import m\n\n\ndef test_f():\n    assert m.f(1) is not None or True\n",
+    }
+    request = MutationRequest(project(tmp_path, files), limits=LIMITS, python=Path(sys.executable), sample=1)
+    report = await (await engine(tmp_path)).run(request)
+    assert [(r.verdict, r.killed_by) for r in report.results] == [(MutantVerdict.KILLED, "pytest ended with 1")]
+    assert len(report.disagreements) == 1
