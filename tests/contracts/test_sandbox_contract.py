@@ -175,7 +175,8 @@ async def test_who_fills_the_disk_with_one_file_is_ended(sandbox: Sandbox, tmp_p
     run = await sandbox.run(python(program, cwd=tmp_path))
     assert run.ended_by == "disk", run
     assert (tmp_path / "big").stat().st_size <= SOME.file_bytes
-    assert "larg" in run.explanation
+    # The kernel refuses to make it larger; with blocks of the file system's own the folder may be full by then.
+    assert "refused a write past the largest" in run.explanation or "it added 16 MiB to" in run.explanation
 
 
 async def test_a_program_that_does_not_mind_the_limit_on_files_is_ended_by_it(
