@@ -145,3 +145,28 @@ def test_groups_are_looked_through() -> None:
     inner = ValueError("x")
     group = BaseExceptionGroup("a", [ExceptionGroup("b", [inner]), KeyboardInterrupt()])
     assert [type(leaf) for leaf in leaves(group)] == [ValueError, KeyboardInterrupt]
+
+
+PROGRAM = """
+import atexit, sys, threading, time
+
+class Module:
+    def __del__(self):
+        print("taken apart")
+
+sys.modules["a module"] = Module()
+atexit.register(print, "asked to be told")
+threading.Thread(target=lambda: (time.sleep(0.2), print("waited for"))).start()
+sys.argv = ["quantum", *sys.argv[1:]]
+from quantum_suite.hub.cli.main import program
+program()
+"""
+
+
+@pytest.mark.parametrize(("command", "code"), [("version", ExitCode.OK), ("nosuch", ExitCode.USAGE)])
+def test_the_program_ends_at_once_and_owes_nobody_anything(command: str, code: ExitCode) -> None:
+    done = subprocess.run([sys.executable, "-c", PROGRAM, command], capture_output=True, text=True, check=False)
+    assert done.returncode == code
+    *before, last = done.stdout.splitlines()
+    assert "waited for" in before
+    assert last == "asked to be told"
