@@ -9,12 +9,16 @@ from pathlib import Path
 from shutil import rmtree
 
 import pytest
+from hypothesis import HealthCheck, settings
 from reference.backends import S3, Nats, Postgres, Valkey, running
 from reference.models import ModelServer
 from reference.prometheus import STANDING_RULES, Watched, watched_shop
 
 _numbers = itertools.count(1)
 gc.set_threshold(20_000, 20, 20)
+# What is wrong does not depend on how busy the machine is.
+settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("suite")
 
 
 def pytest_collection_finish() -> None:

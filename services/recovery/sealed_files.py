@@ -78,6 +78,8 @@ class SealedWriter:
 class SealedReader(io.RawIOBase):
     """Reads the plain text of a sealed file; raises Damaged at the first frame that is not what was written."""
 
+    _file: IO[bytes] | None = None
+
     def __init__(self, path: Path, key: DataKey, backup: str) -> None:
         super().__init__()
         self._file = path.open("rb")
@@ -101,8 +103,9 @@ class SealedReader(io.RawIOBase):
         return size
 
     def close(self) -> None:
-        """Close the file."""
-        self._file.close()
+        """Close the file. Called at the end of one that could not be opened, too."""
+        if self._file is not None:
+            self._file.close()
         super().close()
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sqlite3
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -213,17 +214,30 @@ def open_engine(url: str) -> Engine:
         )
 
     if dialect == "sqlite":
-        first = system(None)
-        try:
-            first.run_migrations()
-        finally:
-            first.destroy()
+        _migrate_sqlite(system(None))
     engine = _sqlite_engine(url) if dialect == "sqlite" else _postgres_engine(url)
     second = system(engine)
     opened = Engine(second, engine, dialect)  # before the first connection: it keeps an eye on all of them
     if dialect == "postgresql":
         second.run_migrations()
     return opened
+
+
+def _migrate_sqlite(system: Any) -> None:
+    _listen(system.engine, "connect", _tell_time)
+    try:
+        system.run_migrations()
+    finally:
+        system.destroy()
+
+
+def _tell_time(connection: Any, _record: Any) -> None:
+    """Let a connection answer `unixepoch('subsec')`.
+
+    DBOS asks that from Python 3.12 on, SQLite knows it from 3.42 on, and a new Python may stand on an old SQLite.
+    """
+    if sqlite3.sqlite_version_info < (3, 42):
+        connection.create_function("unixepoch", 1, lambda _: round(time.time(), 3))
 
 
 def _listen(engine: sqlalchemy.Engine, name: str, listener: Callable[..., None]) -> None:
@@ -260,6 +274,7 @@ def _sqlite_engine(url: str) -> sqlalchemy.Engine:
         for pragma in (f"busy_timeout={_BUSY_MILLISECONDS}", "journal_mode=WAL", "synchronous=FULL"):
             connection.execute(f"PRAGMA {pragma}")
         connection.execute("PRAGMA foreign_keys=ON")
+        _tell_time(connection, _record)
 
     @sqlalchemy.event.listens_for(engine, "begin")
     def begin(connection: sqlalchemy.Connection) -> None:

@@ -5,7 +5,7 @@ import re
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from quantum_suite.hub.jsonc import JsoncError, append_item, parse, remove_member, set_member
@@ -29,7 +29,6 @@ COMMENTED = """\
 
 
 @given(JSON, st.sampled_from([None, 2]))
-@settings(deadline=None)
 def test_whatever_json_writes_is_read_back_the_same(value: Any, indent: int | None) -> None:
     assert parse(json.dumps(value, indent=indent)).plain() == value
 
@@ -113,7 +112,6 @@ NAMES = st.text("abc", min_size=1, max_size=2)
 
 
 @given(st.dictionaries(NAMES, JSON, max_size=4), NAMES, JSON, st.sampled_from([None, 2, "\t"]))
-@settings(deadline=None)
 def test_setting_and_removing_touch_one_member_only(
     members: dict[str, Any], name: str, value: Any, indent: int | str | None
 ) -> None:

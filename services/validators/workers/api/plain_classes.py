@@ -23,7 +23,7 @@ def is_plain(thing: Any) -> bool:
         and thing.__module__ != "builtins"
     ):
         return False
-    if any("__getattr__" in vars(kind) for kind in thing.__mro__):
+    if any("__getattr__" in vars(kind) for kind in thing.__mro__) or issubclass(thing, types.SimpleNamespace):
         return False
     made = next((vars(kind)["__new__"] for kind in thing.__mro__ if "__new__" in vars(kind)), None)
     return isinstance(made, types.BuiltinFunctionType) or thing.__module__.split(".")[0] == "pathlib"

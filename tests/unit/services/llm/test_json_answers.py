@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from quantum_suite.core.errors import CallerError
@@ -29,7 +29,6 @@ def same(value: Any) -> Any:
     return value
 
 
-@settings(deadline=None)
 @given(DOCUMENTS, WORDS, WORDS, st.booleans())
 def test_json_with_words_and_a_fence_around_it_is_read_as_it_is(
     value: Any, before: str, after: str, fence: bool
@@ -39,7 +38,6 @@ def test_json_with_words_and_a_fence_around_it_is_read_as_it_is(
     assert read_json(wrapped)[0] == value
 
 
-@settings(deadline=None)
 @given(DOCUMENTS, st.data())
 def test_json_that_is_cut_anywhere_is_refused_or_keeps_only_what_was_there(
     value: Any, data: st.DataObject
@@ -62,7 +60,6 @@ def within(part: Any, whole: Any) -> bool:
     return bool(part == whole or part is whole)
 
 
-@settings(deadline=None)
 @given(st.text())
 def test_any_text_is_read_or_refused(text: str) -> None:
     try:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from reference.faults import fault_proxy
 from reference.gateways import WHO, gateway, question
@@ -103,7 +103,6 @@ def test_what_is_switched_off_leaves_as_it_is() -> None:
     assert masked(text, MaskingOptions())[1] == "[EMAIL_1] 10.1.2.3 [SECRET_1]"
 
 
-@settings(deadline=None)
 @given(
     st.lists(
         st.one_of(

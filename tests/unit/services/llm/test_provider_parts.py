@@ -6,7 +6,7 @@ from typing import Any
 
 import anyio
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from reference.faults import Reply, fault_proxy
 from reference.gateways import WHO, charged, gateway, question
@@ -143,7 +143,6 @@ LINE = st.text(st.characters(codec="utf-8", exclude_characters="\r\n"), max_size
 EVENTS = st.lists(st.tuples(st.sampled_from(["", "ping"]), LINE))
 
 
-@settings(deadline=None)
 @given(EVENTS, st.sampled_from(["\n", "\r\n", "\r"]), st.data())
 def test_an_event_stream_is_read_wherever_it_is_cut(
     events: list[tuple[str, str]], end: str, data: st.DataObject

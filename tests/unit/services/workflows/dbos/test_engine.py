@@ -4,12 +4,14 @@ import importlib.metadata
 import inspect
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import dbos._queue
 import dbos._sys_db
 from dbos._schemas.system_database import SystemSchema
 
-from quantum_suite.services.workflows.dbos.engine import VERSION
+from quantum_suite.services.workflows.dbos.engine import VERSION, open_engine
 
 USED = {
     "create": {"system_database_url", "engine_kwargs", "engine", "schema", "serializer", "executor_id"}
@@ -76,3 +78,14 @@ def test_importing_the_orchestrator_does_not_import_dbos() -> None:
     code = "import sys, quantum_suite.services.workflows.dbos.workflows; print('dbos' in sys.modules)"
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert printed.strip() == "False"
+
+
+def test_sqlite_is_asked_for_the_time_as_newer_ones_know_it(tmp_path: Path) -> None:
+    engine = open_engine(f"sqlite:///{tmp_path}/runs.db")
+    try:
+        before = time.time()
+        with engine.connect() as connection:
+            told = connection.exec_driver_sql("SELECT unixepoch('subsec')").scalar_one()
+        assert before - 0.001 <= told <= time.time() + 0.001
+    finally:
+        engine.close()

@@ -256,8 +256,8 @@ async def test_rows_that_somebody_else_wrote_are_not_executed(place: Place) -> N
             await until(first, run_id, "waiting")
     place.execute("UPDATE workflow_input SET inputs = ? WHERE workflow_uuid = ?", hostile, runs[0])
     place.execute(
-        "INSERT INTO operation_outputs (workflow_uuid, function_id, function_name, output, serialization) "
-        "VALUES (?, 2, '2: one', ?, 'py_pickle')",
+        "INSERT INTO operation_outputs (workflow_uuid, function_id, function_name, output, serialization, "
+        "retention_timestamp) VALUES (?, 2, '2: one', ?, 'py_pickle', 0)",
         runs[1],
         hostile,
     )
