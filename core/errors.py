@@ -96,9 +96,15 @@ class EngineError(SuiteError):
 
 
 class EngineMissing(EngineError):
-    """An optional engine is not installed; `hint` is the command that installs it."""
+    """An optional engine is not installed; `hint` says what installs it, and `command` is what is to be typed."""
 
     code = "engine_missing"
+
+    def __init__(
+        self, message: str, hint: str | None = None, *, engine: str, printed: str = "", command: str | None = None
+    ) -> None:
+        super().__init__(message, hint, engine=engine, printed=printed)
+        self.command = command or hint
 
 
 class Unavailable(SuiteError):

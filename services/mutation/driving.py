@@ -1,7 +1,7 @@
 """Starting the driver in the project's interpreter, in the sandbox, and hearing what it says."""
 
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
@@ -9,7 +9,7 @@ from typing import Any
 
 from quantum_suite.core.errors import EngineError, EngineMissing
 from quantum_suite.services.sandbox.interface import Limits, Sandbox, SandboxCommand, SandboxRun
-from quantum_suite.services.testing.interpreters import readable_for
+from quantum_suite.services.testing.interpreters import called, readable_for
 
 Heard = Callable[[dict[str, Any]], Awaitable[None]]
 
@@ -29,9 +29,9 @@ class Driver:
     ) -> SandboxRun:
         """Run it to its end; `heard` gets every event. The project's folder and `folder` are writable.
 
-        Raises EngineMissing when the interpreter has no pytest.
+        Raises EngineMissing when the interpreter has no pytest, and EngineError when it is too old.
         """
-        missing: list[str] = []
+        unfit: list[dict[str, Any]] = []
 
         async def line(data: bytes) -> None:
             if not data.startswith(b"{"):
@@ -40,8 +40,8 @@ class Driver:
                 event = json.loads(data)
             except ValueError:
                 return
-            if event.get("event") == "missing":
-                missing.append(event["python"])
+            if event.get("event") in ("missing", "too old"):
+                unfit.append(event)
             await heard(event)
 
         done = await self._sandbox.run(
@@ -55,13 +55,23 @@ class Driver:
             ),
             on_stdout_line=line,
         )
-        if missing:
-            raise EngineMissing(
-                f"pytest is not installed for {missing[0]}.",
-                f"{missing[0]} -m pip install pytest",
-                engine="pytest",
-            )
+        for event in unfit:
+            raise _unfit(event)
         return done
+
+
+def _unfit(event: Mapping[str, Any]) -> EngineError:
+    python = called(Path(event["python"]))
+    if event["event"] == "missing":
+        command = f"{python} -m pip install pytest"
+        message, hint = f"pytest is not installed for {python}.", f"Install it with `{command}`."
+        return EngineMissing(message, hint, engine="pytest", command=command)
+    oldest = ".".join(map(str, event["oldest"]))
+    return EngineError(
+        f"{python} is Python {event['version']}; mutants are made with Python {oldest} or newer.",
+        "Give the project an environment (.venv) with a newer Python.",
+        engine="mutation driver",
+    )
 
 
 def failed(done: SandboxRun, what: str) -> EngineError:

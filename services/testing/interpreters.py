@@ -24,6 +24,14 @@ def find_python(root: Path, asked: Path | None = None) -> Path:
     return Path(sys.executable)
 
 
+def called(python: Path) -> Path:
+    """Return what to call an interpreter when speaking to a person: by its environment's own place.
+
+    The copy of a project that tests run in has a link to its environment, and is gone when they have run.
+    """
+    return python.parent.parent.resolve() / python.parent.name / python.name
+
+
 def readable_for(python: Path) -> tuple[Path, ...]:
     """Return the folders an interpreter needs to read: its environment's, and those of the Python below it."""
     environment = python.parent.parent

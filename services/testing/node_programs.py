@@ -46,7 +46,7 @@ def script_of(root: Path, name: str, script: str) -> Path:
     path = root / "node_modules" / name / script
     if not path.is_file():
         raise EngineMissing(
-            f"{name} is not installed in {root / 'node_modules'}.",
+            f"{name} is not installed in the project's node_modules.",
             "Install the project's packages with `npm install`.",
             engine=name,
         )

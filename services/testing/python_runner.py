@@ -24,7 +24,7 @@ from quantum_suite.core.verdicts import Isolation
 from quantum_suite.services.sandbox.interface import Sandbox, SandboxCommand, SandboxRun
 from quantum_suite.services.testing.coverage_data import Measured, read_coverage
 from quantum_suite.services.testing.interface import TestCase, TestRequest, TestRun
-from quantum_suite.services.testing.interpreters import find_python, readable_for
+from quantum_suite.services.testing.interpreters import called, find_python, readable_for
 from quantum_suite.services.testing.junit_xml import junit_xml
 from quantum_suite.services.testing.run_account import RunAccount
 
@@ -215,11 +215,10 @@ class PythonRunner:
     def _refuse(self, request: TestRequest, python: Path, shards: Sequence[_Shard]) -> None:
         for account, end in ((a, e) for shard in shards for a, e in zip(shard.accounts, shard.ends, strict=True)):
             if account.missing:
-                raise EngineMissing(
-                    f"{self._name} is not installed for {python}.",
-                    f"Install it with `{python} -m pip install {account.missing}`.",
-                    engine=self._name,
-                )
+                name = called(python)
+                command = f"{name} -m pip install {account.missing}"
+                message, hint = f"{self._name} is not installed for {name}.", f"Install it with `{command}`."
+                raise EngineMissing(message, hint, engine=self._name, command=command)
             missing = ", ".join(account.not_found)
             if missing or (account.status == _USAGE_ERROR and not account.cases):
                 raise CallerError(

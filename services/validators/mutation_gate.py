@@ -56,7 +56,7 @@ class MutationValidator:
         try:
             found = await self._engine.run(request)
         except EngineMissing as error:
-            return not_assessed(GATE, error.message, install_command=error.hint)
+            return not_assessed(GATE, error.message, install_command=error.command)
         except CallerError as error:
             return not_assessed(GATE, str(error))
         except SuiteError as error:

@@ -103,7 +103,7 @@ class TestsValidator:
         try:
             run = await self._run(runner, tree, tree.root, select or ())
         except EngineMissing as error:
-            return not_assessed(GATE, error.message, install_command=error.hint, engine=runner.name)
+            return not_assessed(GATE, error.message, install_command=error.command, engine=runner.name)
         except CallerError as error:
             if select is None:
                 return not_assessed(GATE, str(error), engine=runner.name)

@@ -1,6 +1,7 @@
 """What running Python's tests promises, whichever framework, on tests that mean harm too."""
 
 import tempfile
+import venv
 from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree
@@ -271,3 +272,9 @@ async def test_an_interpreter_without_the_framework_is_told_with_what_installs_i
         await PytestRunner(sandbox).run(TestRequest(root, python=bare))
     with pytest.raises(CallerError, match="There is no interpreter"):
         await PytestRunner(sandbox).run(TestRequest(root, python=place / "nowhere"))
+    venv.create(place / "env", symlinks=True)
+    (root / ".venv").symlink_to(place / "env")
+    with pytest.raises(EngineMissing) as missing:
+        await PytestRunner(sandbox).run(TestRequest(root))
+    # The folder may be a copy that is gone by the time somebody reads this.
+    assert missing.value.command == f"{place.resolve()}/env/bin/python -m pip install pytest"

@@ -7,6 +7,7 @@ import os
 import sys
 import types
 
+_OLDEST = (3, 10)
 _PACKAGE = "quantum_suite.services.mutation.driver"
 
 
@@ -25,6 +26,10 @@ def _take_back_names() -> None:
         del sys.modules[name]
 
 
+def _say(descriptor: int, **line: object) -> None:
+    os.write(descriptor, json.dumps(line).encode() + b"\n")
+
+
 def main() -> None:
     """Do what the request says, telling it line by line on what was standard output."""
     folder = os.path.dirname(os.path.realpath(__file__))  # noqa: PTH120 - goes to sys.path
@@ -34,11 +39,13 @@ def main() -> None:
     null = os.open(os.devnull, os.O_RDWR)
     for number in (0, 1):
         os.dup2(null, number)
+    if sys.version_info < _OLDEST:
+        _say(descriptor, event="too old", python=sys.executable, version=sys.version.split()[0], oldest=_OLDEST)
+        return
     try:
         import pytest  # noqa: F401 - asked for before anything else needs it
     except ImportError:
-        line = {"event": "missing", "engine": "pytest", "python": sys.executable}
-        os.write(descriptor, json.dumps(line).encode() + b"\n")
+        _say(descriptor, event="missing", engine="pytest", python=sys.executable)
         return
     _lend_names(folder)
     from quantum_suite.services.mutation.driver.fresh import run_fresh

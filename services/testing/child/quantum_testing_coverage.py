@@ -55,7 +55,7 @@ class Measure:
     def _open(self, injected: str | None) -> None:
         coverage = _import_coverage(injected)
         if coverage is None:
-            self.problem = "coverage.py is not installed for this interpreter"
+            self.problem = f"coverage.py is not installed; install it with `{_python()} -m pip install coverage`"
             return
         self.version = coverage.__version__
         os.environ.setdefault("COVERAGE_CORE", "ctrace")
@@ -248,6 +248,13 @@ class Measure:
         return lines
 
 
+def _python() -> str:
+    """Return this interpreter by its environment's own place: tests run in a copy, which has a link to it."""
+    folder, name = os.path.split(sys.executable)
+    environment, folder = os.path.split(folder)
+    return os.path.join(os.path.realpath(environment), folder, name)
+
+
 def _import_coverage(injected: str | None) -> Any:
     try:
         import coverage
@@ -257,7 +264,7 @@ def _import_coverage(injected: str | None) -> Any:
         sys.path.append(injected)
         try:
             import coverage
-        except ImportError:
+        except Exception:  # it is of another Python, and may be written in what this one does not know
             return None
         finally:
             sys.path.remove(injected)

@@ -4,6 +4,7 @@ import contextlib
 import os
 import signal
 import sys
+import venv
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
@@ -13,7 +14,7 @@ import anyio
 import psutil
 import pytest
 
-from quantum_suite.core.errors import CallerError
+from quantum_suite.core.errors import CallerError, EngineError, EngineMissing
 from quantum_suite.services.mutation.engine import FOLDER_PREFIX, PythonMutationEngine
 from quantum_suite.services.mutation.interface import MutantResult, MutantVerdict, MutationReport, MutationRequest
 from quantum_suite.services.sandbox.interface import Limits
@@ -596,3 +597,26 @@ async def test_a_conftest_that_judges_at_the_end_has_its_say_in_fresh_processes(
     report = await (await engine(tmp_path)).run(request)
     assert [(r.verdict, r.killed_by) for r in report.results] == [(MutantVerdict.KILLED, "pytest ended with 1")]
     assert len(report.disagreements) == 1
+
+
+AN_OLD_PYTHON = """\
+#!/bin/sh
+exec "{python}" -c 'import runpy, sys
+sys.version_info, sys.version, sys.executable = (3, 9, 18), "3.9.18 (main)", "{old}"
+runpy.run_path(sys.argv[1], run_name="__main__")' "$@"
+"""
+
+
+async def test_an_interpreter_that_cannot_do_it_is_told_with_what_would(tmp_path: Path) -> None:
+    root = project(tmp_path, KINDS)
+    old = tmp_path / "old/bin/python"
+    old.parent.mkdir(parents=True)
+    old.write_text(AN_OLD_PYTHON.format(python=sys.executable, old=old))
+    old.chmod(0o755)
+    with pytest.raises(EngineError, match=r"is Python 3\.9\.18; mutants are made with Python 3\.10 or newer"):
+        await (await engine(tmp_path)).run(MutationRequest(root, limits=LIMITS, python=old))
+    venv.create(tmp_path / "env", symlinks=True)
+    (root / ".venv").symlink_to(tmp_path / "env")
+    with pytest.raises(EngineMissing) as missing:
+        await (await engine(tmp_path)).run(MutationRequest(root, limits=LIMITS))
+    assert missing.value.command == f"{tmp_path.resolve()}/env/bin/python -m pip install pytest"
