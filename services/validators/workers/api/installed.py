@@ -13,6 +13,7 @@ from typing import Any
 
 from quantum_suite.services.validators.workers.api.calls import misfit
 from quantum_suite.services.validators.workers.api.plain_classes import (
+    is_annotated,
     is_ordinary,
     is_plain,
     mentions,
@@ -95,7 +96,7 @@ class Installed:
             except BaseException:
                 return None, None
             return (None, None) if _spoken_of(thing, name) else (False, None)
-        plain = is_ordinary(thing) and name not in getattr(thing, "__annotations__", {})
+        plain = is_ordinary(thing) and not is_annotated(thing, name)
         return (False, None) if plain else (None, None)
 
     def _instance_problem(self, thing: Any, name: str, shown: str, call: Call | None) -> Problem | None:

@@ -29,6 +29,14 @@ def is_plain(thing: Any) -> bool:
     return isinstance(made, types.BuiltinFunctionType) or thing.__module__.split(".")[0] == "pathlib"
 
 
+def is_annotated(thing: type, name: str) -> bool:
+    """Whether a class's annotations have a name, or cannot be read: Python 3.14 works them out when they are."""
+    try:
+        return name in getattr(thing, "__annotations__", {})
+    except Exception:
+        return True
+
+
 def with_subclasses(thing: type) -> list[type]:
     """Return a class and those that making an instance of it may really give."""
     found = [thing]
@@ -43,7 +51,7 @@ def mentions(thing: type, name: str) -> bool:
     if hasattr(thing, name) or name in dir(thing):
         return True
     for kind in thing.__mro__:
-        if name in getattr(kind, "__annotations__", {}):
+        if is_annotated(kind, name):
             return True
         if not kind.__flags__ & (1 << 9):  # Py_TPFLAGS_HEAPTYPE: classes written in C have no source to read
             continue
