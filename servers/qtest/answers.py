@@ -62,10 +62,12 @@ def affected_answer(answer: AffectedAnswer) -> CallToolResult:
 
 def mutation_answer(answer: MutationAnswer) -> CallToolResult:
     """Return the answer of mutate."""
-    score = f"{answer.score:.1%} of mutants noticed" if answer.score is not None else "No mutant counted"
+    score = f"{answer.score:.1%} of counted mutants noticed" if answer.score is not None else "No mutant counted"
     interval = f" (95 %: {answer.interval[0]:.1%} to {answer.interval[1]:.1%})" if answer.interval else ""
     verdicts = ", ".join(f"{count} {verdict}" for verdict, count in answer.verdicts.items())
     lines = [f"{score}{interval}. {verdicts}; {answer.generated} generated."]
+    if answer.verdicts.get("import_time"):
+        lines.append("import_time: it runs at import; not counted, noticed or not. The report tells which were.")
     lines += [answer.stopped_early] if answer.stopped_early else []
     lines += [_survivor_line(survivor) for survivor in answer.survivors[:_TOLD]]
     link = _link(answer.report, "Mutants in JSON", "application/json", "Every mutant with its verdict.")
